@@ -1,0 +1,1 @@
+"""One file that holds all that is needed to answer later, elsewhere."""

@@ -1,0 +1,1 @@
+"""Images on disk become samples, samples become batches."""

@@ -1,0 +1,1 @@
+"""Faults of the data, one file a check; the table is `CHECKS`."""

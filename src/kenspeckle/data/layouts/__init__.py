@@ -1,0 +1,1 @@
+"""Ways in which people lay out images on disk, one file each."""

@@ -1,0 +1,1 @@
+"""Images become maps; heads read them."""

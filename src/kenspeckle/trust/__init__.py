@@ -1,0 +1,1 @@
+"""How well it will do on new images, and why it answers what it answers."""

@@ -1,0 +1,1 @@
+"""Pictures of where an answer comes from, one file a method."""

@@ -1,4 +1,4 @@
-"""Tables of names that lead to code: filled by hand, open to other packages, imported when asked."""
+"""Tables of names that lead to code: filled by hand, open to other packages, imported late."""
 
 from __future__ import annotations
 

@@ -27,6 +27,8 @@ class Backbone(nn.Module, ABC):
     """Channels of the waist, (B, channels, h, w)."""
 
     in_channels: int
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, in_channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()

@@ -1,1 +1,10 @@
-"""What a network can be asked, one file a task."""
+"""What a network can be asked, one file a task. The table is `TASKS`."""
+
+from __future__ import annotations
+
+from kenspeckle.catalogue import Catalogue
+
+TASKS = Catalogue(
+    "task",
+    {"classify": ("kenspeckle.tasks.classify:Classify", "one of K classes an image", {})},
+)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Batch
 from kenspeckle.models.backbone import Backbone
+from kenspeckle.models.heads import Head
 from kenspeckle.score import Score
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -19,17 +20,17 @@ Net = TypeVar("Net", bound=nn.Module)
 class Network(nn.Module):
     """A backbone and the head a task hung on it.
 
-    `forward` takes images; `head` takes the waist, or pooled vectors where features are cached.
+    `head` reads all the maps; where features are cached its `from_vector` reads those instead.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
 
     def forward(self, images: Tensor) -> Tensor:
         """The task's raw outputs (logits), never probabilities."""
-        return self.head(self.backbone(images))
+        return self.head(self.backbone.stages(images))
 
 
 class Task(ABC, Generic[Net]):

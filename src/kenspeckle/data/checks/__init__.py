@@ -1,1 +1,91 @@
-"""Faults of the data, one file a check; the table is `CHECKS`."""
+"""Faults of a dataset, one file a fault, and what is known about the images while looking."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kenspeckle.answer import Finding
+from kenspeckle.catalogue import Catalogue
+from kenspeckle.data.dataset import Dataset
+from kenspeckle.data.split import Parts
+from kenspeckle.errors import UnreadableImage
+from kenspeckle.files import write_text
+
+CHECKS = Catalogue(
+    "check",
+    {
+        "unreadable": (
+            "kenspeckle.data.checks.unreadable:check_unreadable",
+            "files that cannot be turned into pixels",
+            {},
+        ),
+        "classes": (
+            "kenspeckle.data.checks.classes:check_classes",
+            "too few classes, or too few images in one",
+            {},
+        ),
+        "duplicates": (
+            "kenspeckle.data.checks.duplicates:check_duplicates",
+            "copies of an image, and copies with two labels",
+            {},
+        ),
+    },
+)
+_ORDER = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about the images; a check uses what there is.
+
+    Args:
+        rows: (M,) which samples of the dataset could be read, ascending; what follows is about
+            these, in this order. None while nothing has been read.
+        faults: sample number -> why it could not be read.
+        keys: (M,) content hashes.
+        perceptual: (M,) 64-bit perceptual hashes.
+        width: (M,) pixels of the original.
+        height: (M,) pixels of the original.
+        thumbs: (M, 32, 32) grey thumbnails.
+        parts: how the dataset's rows are divided.
+    """
+
+    rows: NDArray[np.int64] | None = None
+    faults: Mapping[int, UnreadableImage] = field(default_factory=dict)
+    keys: Sequence[bytes] | None = None
+    perceptual: NDArray[np.uint64] | None = None
+    width: NDArray[np.int64] | None = None
+    height: NDArray[np.int64] | None = None
+    thumbs: NDArray[np.uint8] | None = None
+    parts: Parts | None = None
+
+
+def run_checks(dataset: Dataset, evidence: Evidence) -> list[Finding]:
+    """What every check of the catalogue finds, the gravest first."""
+    findings = [finding for name in CHECKS for finding in CHECKS.load(name)(dataset, evidence)]
+    return sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
+
+
+def write_issues(path: Path, findings: Sequence[Finding]) -> None:
+    """Write `filename,issue,severity,excluded,description,advice`, a row for each file concerned.
+
+    A finding about no file in particular has one row with a blank name.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written to.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["filename", "issue", "severity", "excluded", "description", "advice"])
+    for finding in findings:
+        excluded = "yes" if finding.excluded else "no"
+        said = [finding.check, finding.severity, excluded, finding.words, finding.advice]
+        writer.writerows([name, *said] for name in finding.paths or ("",))
+    write_text(path, text.getvalue())

@@ -1,1 +1,1 @@
-"""Ways in which people lay out images on disk, one file each."""
+"""The forms in which images come: one file a layout, and the listing that all of them read."""

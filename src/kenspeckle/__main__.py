@@ -1,0 +1,5 @@
+"""`python -m kenspeckle` is `ken`."""
+
+from kenspeckle.cli.main import main
+
+main()

@@ -1,0 +1,141 @@
+"""What a bundle says of itself: versions, members with their hashes, how to rebuild the network."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kenspeckle.errors import BundleError
+from kenspeckle.version import __version__
+
+SCHEMA = 1  # goes up when an older version could misread a newer file
+
+MANIFEST = "manifest.json"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+TRAINING = "training.safetensors"
+REPORT = "report.json"
+CARD = "README.md"
+MEMBERS = (MANIFEST, CONFIG, WEIGHTS, TRAINING, REPORT, CARD)
+MOST_BYTES = 4 << 30  # of one member
+MOST_JSON_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All that is needed to answer, but the tensors.
+
+    Args:
+        task, model: names in the catalogues.
+        classes: K names; an index into this is a label's number.
+        head: `features`, `pooled` or `flatten`; `widths` and `transform` belong to `features`.
+        image_size, resize: how an image becomes a square.
+        precision: what the network ran in when its answers were measured.
+        temperature: what logits are divided by.
+        threshold: distance above which an image is unknown; None when none could be set.
+        paths: (N,) names of the training images, for nearest images.
+        labels: (N,) their class numbers.
+        recipe: the resolved recipe, as plain values.
+    """
+
+    task: str
+    model: str
+    classes: tuple[str, ...]
+    head: str
+    image_size: int
+    resize: str
+    precision: str = "float32"
+    widths: tuple[int, ...] = ()
+    transform: str | None = None
+    temperature: float = 1.0
+    threshold: float | None = None
+    paths: tuple[str, ...] = ()
+    labels: tuple[int, ...] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """Stable bytes: the same config gives the same file."""
+        return as_json(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Config:
+        """Read and check what `to_json` wrote.
+
+        Raises:
+            BundleError: a key is missing, unknown or of the wrong kind.
+        """
+        values = parsed(content, CONFIG)
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        needed = {n for n, f in known.items() if _is_needed(f)}
+        if values.keys() - known.keys() or needed - values.keys():
+            raise BundleError(
+                f"The model file's {CONFIG} has missing or unknown keys; it is damaged."
+            )
+        for name in ("classes", "widths", "paths", "labels"):
+            if not isinstance(values.get(name, []), list):
+                raise BundleError(f"The model file's {CONFIG} holds no list of {name}.")
+            values[name] = tuple(values.get(name, []))
+        config = cls(**values)
+        plain = all(isinstance(v, str) for v in (config.task, config.model, config.head))
+        sized = isinstance(config.image_size, int) and 0 < config.image_size <= 4096
+        if not (
+            plain
+            and sized
+            and len(config.classes)
+            and len(set(config.classes)) == len(config.classes)
+        ):
+            raise BundleError(f"The model file's {CONFIG} holds impossible values; it is damaged.")
+        return config
+
+
+def _is_needed(spec: dataclasses.Field[Any]) -> bool:
+    return spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
+
+
+def as_json(values: Any) -> bytes:
+    """JSON with a fixed layout; non-ASCII kept readable, file names that are no UTF-8 survive."""
+    text = json.dumps(values, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def parsed(content: bytes, name: str) -> dict[str, Any]:
+    """A JSON object of a bundle.
+
+    Raises:
+        BundleError: it is no JSON object, or larger or deeper than any that we write.
+    """
+    if len(content) > MOST_JSON_BYTES:
+        raise BundleError(f"The model file's {name} is larger than {MOST_JSON_BYTES >> 20} MB.")
+    try:
+        values = json.loads(content.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        raise BundleError(f"The model file's {name} cannot be read; the file is damaged.") from None
+    if not isinstance(values, dict):
+        raise BundleError(f"The model file's {name} holds no settings; the file is damaged.")
+    return values
+
+
+def manifest_for(members: Mapping[str, str]) -> bytes:
+    """The manifest: schema, the version that wrote it, member name -> SHA-256."""
+    return as_json({"schema": SCHEMA, "kenspeckle": __version__, "members": dict(members)})
+
+
+def checked_manifest(content: bytes) -> dict[str, str]:
+    """Member name -> SHA-256.
+
+    Raises:
+        BundleError: damaged, or written by a version whose files this one may misread.
+    """
+    values = parsed(content, MANIFEST)
+    schema, members = values.get("schema"), values.get("members")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise BundleError(
+            f"The model file was written by Kenspeckle {values.get('kenspeckle')} in format "
+            f"{schema}; this version reads up to {SCHEMA}. Run `pip install --upgrade kenspeckle`."
+        )
+    if schema != SCHEMA or not isinstance(members, dict):
+        raise BundleError(f"The model file's {MANIFEST} holds no format number; it is damaged.")
+    return members

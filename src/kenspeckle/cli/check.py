@@ -1,0 +1,48 @@
+"""`ken check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kenspeckle.cli import options, terminal
+
+
+def check(
+    images: Annotated[Path, typer.Argument(help="A folder, a zip or a table of images.")],
+    columns: options.Columns = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write data_issues.csv here.")
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Look for faults in images before training. Exit code 1 if any is an error.
+
+    Example:
+
+        ken check photos/
+    """
+    from kenspeckle.data.checks import write_issues
+    from kenspeckle.verbs.check import check as run
+
+    with terminal.progress(quiet or json) as tell:
+        prepared = run(images, options.pairs(columns, "--columns"), tell)
+    if output is not None:
+        write_issues(output, prepared.findings)
+    if json:
+        found = {
+            "images": len(prepared.dataset),
+            "usable": len(prepared.kept),
+            "classes": prepared.dataset.counts(),
+            "notes": list(prepared.notes),
+            "findings": [finding.as_dict() for finding in prepared.findings],
+        }
+        terminal.print_json(found)
+    else:
+        terminal.print_findings(prepared.findings)
+        if not prepared.findings:
+            terminal.console.print(f"{len(prepared.dataset)} images, nothing wrong was found.")
+    return 1 if any(finding.severity == "error" for finding in prepared.findings) else 0

@@ -1,0 +1,52 @@
+"""`ken list`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kenspeckle.cli import options, terminal
+from kenspeckle.errors import UsageError, nearest
+
+
+def list_(
+    what: Annotated[
+        str | None, typer.Argument(help="models, tasks, checks, explanations or heads.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Say what can be chosen.
+
+    Example:
+
+        ken list models
+    """
+    from kenspeckle.data.checks import CHECKS
+    from kenspeckle.models import BACKBONES
+    from kenspeckle.tasks import TASKS
+    from kenspeckle.training.bank import BANK, PROTOTYPES
+    from kenspeckle.trust.explain import EXPLANATIONS
+
+    tables = {
+        catalogue: {name: table.row(name).summary for name in table}
+        for catalogue, table in (
+            ("models", BACKBONES),
+            ("tasks", TASKS),
+            ("checks", CHECKS),
+            ("explanations", EXPLANATIONS),
+        )
+    }
+    tables["models"]["timm:NAME"] = "any network of the package timm (extra `timm`), with --weights"
+    tables["heads"] = {kind.name: kind.words for kind in (*BANK, PROTOTYPES)}
+    if what is not None and what not in tables:
+        raise UsageError(
+            f"There is no list '{what}'{nearest(what, tables) or '.'} Known: {', '.join(tables)}."
+        )
+    chosen = {what: tables[what]} if what else tables
+    if json:
+        terminal.print_json(chosen)
+        return
+    for title, rows in chosen.items():
+        terminal.print_table([title, ""], [[name, words] for name, words in rows.items()])
+        terminal.console.print()

@@ -1,0 +1,38 @@
+"""`ken report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kenspeckle.cli import options, terminal
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder or a model file (.ken).")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder for the report.")
+    ] = None,
+    expect_sha256: options.ExpectSha256 = None,
+    json: options.Json = False,
+) -> None:
+    """Write the report of a run or a model file again, or print it with --json.
+
+    Example:
+
+        ken report photos.ken --output report/
+    """
+    from kenspeckle.trust.report import write_report
+    from kenspeckle.verbs.model import load
+
+    path = run / "weights" / "best.ken" if run.is_dir() else run
+    found = load(path, expect_sha256).bundle.report
+    if json:
+        terminal.print_json(found)
+        return
+    folder = output or (run if run.is_dir() else Path(f"{run.stem}-report"))
+    write_report(folder, found, {})
+    terminal.console.print(str(found.get("sentence", "")), soft_wrap=True, markup=False)
+    terminal.console.print(f"report  {folder / 'report.html'}", soft_wrap=True, markup=False)

@@ -1,0 +1,110 @@
+"""Whether a stated 80 % is right 8 times in 10, and the one number that mends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from kenspeckle.errors import EmptyDataset
+from kenspeckle.score import Score, bootstrap
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """What logits are divided by, and whether that pays.
+
+    Args:
+        value: the temperature used: 1 when the fitted one was not kept.
+        fitted: the temperature with the least out-of-fold loss.
+        gain: how much the loss per image falls, with its standard error.
+    """
+
+    value: float
+    fitted: float
+    gain: float
+    standard_error: float
+
+
+def surprise(logits: Floats, labels: NDArray[np.int64], temperature: float = 1.0) -> Floats:
+    """-log p(label) of each image, (N,) in nats."""
+    return -log_softmax(np.asarray(logits, float) / temperature, axis=1)[
+        np.arange(len(labels)), labels
+    ]
+
+
+def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> Temperature:
+    """The temperature for logits of images that were not trained on.
+
+    Kept only if the loss falls by more than the fall's standard error: on a well-calibrated model
+    a fitted temperature made calibration slightly worse (.035 to .040, TRUST 2.2).
+
+    Args:
+        logits: (N, K), out of fold.
+        labels: (N,) in 0..K-1.
+
+    Source: Guo et al. 2017, arXiv:1706.04599, section 4.2.
+    """
+    if len(labels) < 2:
+        return Temperature(1.0, 1.0, 0.0, 0.0)
+    found = minimize_scalar(
+        lambda log_t: float(surprise(logits, labels, float(np.exp(log_t))).mean()),
+        bounds=(-4.0, 4.0),
+        method="bounded",
+    )
+    fitted = float(np.exp(found.x))
+    falls = surprise(logits, labels) - surprise(logits, labels, fitted)
+    gain, error = float(falls.mean()), float(falls.std(ddof=1) / np.sqrt(len(falls)))
+    return Temperature(fitted if gain > error else 1.0, fitted, gain, error)
+
+
+def calibration_error(probabilities: Floats, labels: NDArray[np.int64], bins: int = 15) -> float:
+    """How far stated confidence is from being right, in [0, 1]; 0 is perfect.
+
+    Args:
+        probabilities: (N, K), rows sum to 1.
+        labels: (N,) integers in 0..K-1.
+        bins: equal-width confidence bins; empty ones are skipped.
+
+    Raises:
+        EmptyDataset: if N is 0, since an average over nothing would look perfect.
+
+    Source: Guo et al. 2017, arXiv:1706.04599, equation 3.
+
+    >>> said, true = np.array([[0.8, 0.2]] * 5), np.array([0, 0, 0, 0, 1])
+    >>> round(calibration_error(said, true), 6)   # said 0.8, right 4 times of 5
+    0.0
+    """
+    return sum(
+        share * abs(said - right) for share, said, right in reliability(probabilities, labels, bins)
+    )
+
+
+def reliability(
+    probabilities: Floats, labels: NDArray[np.int64], bins: int = 15
+) -> list[tuple[float, float, float]]:
+    """For each bin that holds images: their share, mean stated confidence, share that is right."""
+    if len(labels) == 0:
+        raise EmptyDataset("There is no image to measure calibration on.")
+    said = probabilities.max(1)
+    right = probabilities.argmax(1) == labels
+    number = np.minimum((said * bins).astype(int), bins - 1)
+    rows = []
+    for b in range(bins):
+        inside = number == b
+        if inside.any():
+            share = float(inside.mean())
+            rows.append((share, float(said[inside].mean()), float(right[inside].mean())))
+    return rows
+
+
+def calibration_score(probabilities: Floats, labels: NDArray[np.int64]) -> Score:
+    """`calibration_error` with a bootstrap interval (biased upward below about 300 images)."""
+    return bootstrap(
+        lambda rows: calibration_error(probabilities[rows], labels[rows]), len(labels), draws=300
+    )

@@ -1,0 +1,66 @@
+"""Scores that were earned on images the model did not learn from, and choices made the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kenspeckle.trust.calibration import fit_temperature, surprise
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+# (rows to learn from, rows to answer) -> logits (len(rows to answer), K)
+FitAndAnswer = Callable[[Ints, Ints], Floats]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate as cross-validation saw it.
+
+    Args:
+        name: the candidate's.
+        logits: (N, K) out of fold.
+        losses: (N,) -log p(label) after the best temperature.
+        accuracy: share right, in [0, 1].
+    """
+
+    name: str
+    logits: Floats
+    losses: Floats
+    accuracy: float
+
+
+def out_of_fold(fit: FitAndAnswer, targets: Ints, folds: Ints) -> Floats:
+    """Each row's logits from a model that learned from the other folds only, (N, K)."""
+    logits: Floats | None = None
+    for fold in np.unique(folds):
+        rows = np.flatnonzero(folds == fold)
+        answered = fit(np.flatnonzero(folds != fold), rows)
+        if logits is None:
+            logits = np.zeros((len(targets), answered.shape[1]))
+        logits[rows] = answered
+    assert logits is not None
+    return logits
+
+
+def compare(fits: dict[str, FitAndAnswer], targets: Ints, folds: Ints) -> list[Trial]:
+    """Each candidate on the same folds (N,)."""
+    trials = []
+    for name, fit in fits.items():
+        logits = out_of_fold(fit, targets, folds)
+        losses = surprise(logits, targets, fit_temperature(logits, targets).fitted)
+        accuracy = float((logits.argmax(1) == targets).mean())
+        trials.append(Trial(name, logits, losses, accuracy))
+    return trials
+
+
+def choose(trials: Sequence[Trial]) -> Trial:
+    """The candidate that is right most often; among equals the one with the least loss.
+
+    Choosing by loss instead cost 1.4 to 1.7 points of accuracy on chest-xray, orl-faces, gtsrb and
+    pacs at 3 to 20 images a class, against 0.4 (benchmarks/heads.py --development).
+    """
+    return max(trials, key=lambda trial: (trial.accuracy, -float(trial.losses.mean())))

@@ -1,0 +1,58 @@
+"""What a way of training hands back: the model's parts, and how its answers were earned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kenspeckle.data.split import Parts
+from kenspeckle.models.runtime import Precision
+from kenspeckle.recipe import Recipe
+from kenspeckle.tasks.classify import Classify
+from kenspeckle.tasks.task import Network
+from kenspeckle.trust.unknown import Familiar
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained network and answers on images that it had not learned from.
+
+    Args:
+        task: with its temperature set.
+        network: backbone and head, as the bundle stores them.
+        head: how `Config.head` names it; `widths` and `transform` belong to `features`.
+        recipe: with all that was measured at run time resolved.
+        parts: which rows trained, chose and measured.
+        measured: (M,) rows whose answers are scored.
+        logits: (M, K) of those, each divided by the temperature of the model that gave it.
+        how: the way of measuring in words, such as `5-fold cross-validation`.
+        familiar: training vectors and the threshold of `unknown`.
+        trained: (T,) rows of the vectors in `familiar`.
+        distances: (M,) of the measured images, or None where they would not be honest.
+        tried: what was compared before choosing, for the report.
+        history: a row an epoch, where a loop trained.
+    """
+
+    task: Classify
+    network: Network
+    head: str
+    recipe: Recipe
+    precision: Precision
+    parts: Parts
+    measured: NDArray[np.int64]
+    logits: NDArray[np.float64]
+    how: str
+    familiar: Familiar
+    trained: NDArray[np.int64]
+    widths: tuple[int, ...] = ()
+    transform: str | None = None
+    distances: NDArray[np.float32] | None = None
+    tried: Sequence[Mapping[str, Any]] = ()
+    history: Sequence[Mapping[str, Any]] = ()
+    out_of_fold: NDArray[np.float64] | None = None
+    notes: Sequence[str] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,67 @@
+"""The folders of runs: numbered by themselves, never overwritten unasked, taken up again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kenspeckle.errors import UsageError
+from kenspeckle.files import storage_error, write_text
+from kenspeckle.recipe import Recipe
+
+
+def new_run(project: Path, name: str, exist_ok: bool) -> Path:
+    """A folder for a run: PROJECT/NAME, or NAME2, NAME3, … where there is one already.
+
+    Raises:
+        UsageError: the name would leave the project's folder.
+        StorageError: the folder cannot be made.
+    """
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise UsageError(
+            f"--name should be a plain name, found '{name}'; use --project for a folder."
+        )
+    folder, number = project / name, 1
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=exist_ok)
+            return folder
+        except FileExistsError:
+            number += 1
+            folder = project / f"{name}{number}"
+        except OSError as error:
+            raise storage_error(folder, error) from None
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a run was started with."""
+
+    data: Path
+    columns: Mapping[str, str]
+    recipe: Recipe
+
+
+def remember(folder: Path, data: Path, columns: Mapping[str, str], recipe: Recipe) -> None:
+    """Write down what a run is started with, so that it can be resumed."""
+    recipe.to_yaml(folder / "args.yaml")
+    start = {"data": str(data.resolve()), "columns": dict(columns)}
+    write_text(folder / "start.json", json.dumps(start, indent=1) + "\n")
+
+
+def resumed_run(folder: Path) -> Past:
+    """What the run in `folder` was started with.
+
+    Raises:
+        UsageError: there is no run there that can be resumed.
+    """
+    try:
+        start = json.loads((folder / "start.json").read_text("utf-8"))
+        return Past(Path(start["data"]), start["columns"], Recipe.from_yaml(folder / "args.yaml"))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(
+            f"There is no run to resume in {folder}; name the folder of a run, such as "
+            "runs/train/exp."
+        ) from None

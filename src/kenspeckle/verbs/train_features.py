@@ -1,0 +1,204 @@
+"""Training without a loop: cached features of a frozen backbone, and the best head of the bank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kenspeckle.data.cache import cache_folder
+from kenspeckle.data.split import Parts, folds, split
+from kenspeckle.errors import DataError
+from kenspeckle.models.pretrained import make_backbone
+from kenspeckle.models.runtime import Precision, faster_precision, for_inference
+from kenspeckle.recipe import Recipe
+from kenspeckle.tasks.classify import Classify
+from kenspeckle.tasks.task import Network
+from kenspeckle.training.bank import (
+    Kind,
+    Linear,
+    as_head,
+    candidates,
+    linear_layer,
+    transform_vectors,
+)
+from kenspeckle.training.features import extract, feature_network
+from kenspeckle.trust.calibration import fit_temperature
+from kenspeckle.trust.evaluate import FitAndAnswer, Trial, choose, compare
+from kenspeckle.trust.unknown import fit_familiar, unit
+from kenspeckle.verbs.outcome import Outcome
+from kenspeckle.verbs.prepare import Prepared
+from kenspeckle.verbs.progress import Stage, Tell, counter
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class _Bank:
+    """The bank's heads on one set of vectors: fits, answers and chooses."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        vectors: NDArray[np.float32],
+        targets: Ints,
+        groups: Ints,
+        names: Sequence[str],
+        widths: tuple[int, ...],
+        classes: int,
+    ) -> None:
+        self.recipe, self.vectors, self.targets = recipe, vectors, targets
+        self.groups, self.names, self.widths, self.classes = groups, names, widths, classes
+
+    def fit(self, kind: Kind, rows: Ints) -> Linear:
+        return linear_layer(kind, self.vectors[rows], self.targets[rows], self.widths, self.classes)
+
+    def answer(self, kind: Kind, linear: Linear, rows: Ints) -> Floats:
+        weights, bias = linear
+        return transform_vectors(self.vectors[rows], self.widths, kind.transform) @ weights.T + bias
+
+    def folds(self, rows: Ints, seed: int) -> Ints:
+        names = [self.names[i] for i in rows]
+        count = self.recipe.data.folds
+        return folds(self.targets[rows], self.groups[rows], count, seed, names)
+
+    def choose(self, rows: Ints) -> tuple[Kind, Trial | None, list[Trial]]:
+        """The best head for `rows` by cross-validation inside them; no trial where none can be."""
+        kinds = {
+            kind.name: kind
+            for kind in candidates(
+                self.recipe.head, self.targets[rows], self.vectors[rows], self.widths
+            )
+        }
+        try:
+            number = self.folds(rows, self.recipe.data.seed)
+        except DataError:  # a single image or group a class: nothing to choose by
+            return next(iter(kinds.values())), None, []
+
+        def fitted(kind: Kind) -> FitAndAnswer:
+            return lambda learn, ask: self.answer(kind, self.fit(kind, rows[learn]), rows[ask])
+
+        trials = compare(
+            {name: fitted(kind) for name, kind in kinds.items()}, self.targets[rows], number
+        )
+        chosen = choose(trials)
+        return kinds[chosen.name], chosen, trials
+
+
+def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
+    """Extract features once, choose a head by inner cross-validation, measure honestly.
+
+    Below `recipe.data.cross_validate_below` images, and where the owner names no test images,
+    every image is answered once by a model that was chosen and fitted without it (nested
+    cross-validation), and the final head learns from all of them. Else a test part is held out.
+    """
+    used = prepared.used
+    backbone = make_backbone(recipe.model, recipe.weights).eval()
+    precision = _precision(recipe, backbone, prepared)
+    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
+    network = feature_network(backbone, precision)
+    fit_name = f"{recipe.data.image_size}-{recipe.data.resize}"
+    vectors = extract(
+        network,
+        prepared.images,
+        prepared.keys,
+        fit_name,
+        cache_folder(),
+        counter(tell, "computing features"),
+    )
+    targets, names = used.targets(), [sample.path for sample in used.samples]
+    bank = _Bank(
+        recipe, vectors, targets, prepared.groups, names, network.widths, len(used.classes)
+    )
+    given = [sample.split for sample in used.samples]
+    crossed = len(used) < recipe.data.cross_validate_below and "test" not in given
+    parts = split(
+        targets,
+        prepared.groups,
+        test_share=0.0 if crossed else recipe.data.test_share,
+        tune_share=0.0,
+        seed=recipe.data.seed,
+        given=given,
+        names=names,
+    )
+    learn = np.sort(np.concatenate([parts.train, parts.val]))  # heads need no tuning images
+    tell(Stage("choosing a head", 0, 0))
+    kind, chosen, trials = bank.choose(learn)
+    temperature = 1.0
+    if chosen is not None:
+        temperature = fit_temperature(chosen.logits, targets[learn]).value
+    linear = bank.fit(kind, learn)
+    if crossed:
+        measured, logits = learn, _nested(bank, learn, tell)
+        how = "cross-validation: each image was answered by a model that had not seen it"
+    else:
+        measured = parts.test
+        logits = bank.answer(kind, linear, measured) / temperature
+        how = f"{len(measured)} images held out for the test"
+    waist = unit(vectors[:, -network.widths[-1] :])
+    known = _fold_numbers(bank, learn)
+    familiar = fit_familiar(waist[learn], known, recipe.unknown_share)
+    return Outcome(
+        task=Classify(
+            used.classes, image_size=recipe.data.image_size or 224, temperature=temperature
+        ),
+        network=Network(backbone, as_head(kind, linear, network.widths)),
+        head="features",
+        recipe=recipe,
+        precision=precision,
+        parts=Parts(learn, parts.val[:0], parts.test, parts.dropped, parts.notes),
+        measured=measured,
+        logits=logits,
+        how=how,
+        familiar=familiar,
+        trained=learn,
+        widths=network.widths,
+        transform=kind.transform,
+        distances=None if crossed or not len(measured) else familiar.distances(waist[measured]),
+        tried=[_told(trial, kind.name) for trial in trials],
+        out_of_fold=None if chosen is None else chosen.logits,
+        notes=parts.notes,
+        facts={"head": kind.name, "head_words": kind.words, "weights_sha256": network.identity},
+    )
+
+
+def _precision(recipe: Recipe, backbone: torch.nn.Module, prepared: Prepared) -> Precision:
+    if recipe.training.precision is not None:
+        return recipe.training.precision
+    few = prepared.images[torch.arange(min(4, len(prepared.images)))]
+    return faster_precision(for_inference(backbone), few)
+
+
+def _nested(bank: _Bank, rows: Ints, tell: Tell) -> Floats:
+    """Each row's logits from a head chosen, fitted and calibrated on other folds only."""
+    number = bank.folds(rows, bank.recipe.data.seed)
+    logits = np.zeros((len(rows), bank.classes))
+    for fold in range(number.max() + 1):
+        tell(Stage("cross-validating", fold, int(number.max()) + 1))
+        inside, outside = rows[number == fold], rows[number != fold]
+        kind, chosen, _ = bank.choose(outside)
+        temperature = 1.0
+        if chosen is not None:
+            temperature = fit_temperature(chosen.logits, bank.targets[outside]).value
+        answered = bank.answer(kind, bank.fit(kind, outside), inside)
+        logits[number == fold] = answered / temperature
+    return logits
+
+
+def _fold_numbers(bank: _Bank, rows: Ints) -> Ints:
+    try:
+        return bank.folds(rows, bank.recipe.data.seed)
+    except DataError:
+        return np.zeros(len(rows), dtype=np.int64)
+
+
+def _told(trial: Trial, chosen: str) -> dict[str, object]:
+    return {
+        "name": trial.name,
+        "loss": float(trial.losses.mean()),
+        "accuracy": trial.accuracy,
+        "chosen": trial.name == chosen,
+    }

@@ -1,0 +1,69 @@
+"""`val`: how well a finished model does on labelled images it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kenspeckle.answer import Answer
+from kenspeckle.errors import EmptyDataset
+from kenspeckle.score import proportion
+from kenspeckle.trust.measure import measure
+from kenspeckle.verbs.model import Model
+from kenspeckle.verbs.prepare import prepare
+from kenspeckle.verbs.progress import Tell, counter, quiet
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Answers on labelled images and what they come to.
+
+    Args:
+        report: scores with intervals, classes, confusion, mistakes, as plain values.
+    """
+
+    answers: list[Answer]
+    labels: list[str]
+    report: dict[str, Any]
+    notes: list[str]
+
+
+def val(
+    model: Model,
+    data: str | Path,
+    columns: Mapping[str, str] | None = None,
+    part: str | None = None,
+    tell: Tell = quiet,
+) -> Validation:
+    """Answer every labelled image and score the answers by class name, never by number.
+
+    Args:
+        part: `train`, `val` or `test`, where the folder has parts; None takes `test` if there is
+            one, else everything.
+
+    Raises:
+        DataError: a class of the data is not one of the model's.
+        EmptyDataset: there is nothing to measure on.
+    """
+    prepared = prepare(data, model.fit, columns, tell)
+    used = prepared.used.with_classes(model.classes)
+    parts = {sample.split for sample in used.samples}
+    part = part or ("test" if "test" in parts else None)
+    rows = [i for i, s in enumerate(used.samples) if part is None or s.split == part]
+    if not rows:
+        raise EmptyDataset(f"{used.root} has no labelled image in its part '{part}'.")
+    chosen = used.subset(rows)
+    answers, step = [], 64
+    count = counter(tell, "answering")
+    for start in range(0, len(chosen), step):
+        answers += model.answer(chosen.samples[start : start + step])
+        count(min(start + step, len(chosen)), len(chosen))
+    labels = [str(sample.label) for sample in chosen.samples]
+    groups = prepared.groups[rows].tolist() if prepared.has_groups else None
+    report = measure(model.bundle.task(), answers, labels, groups)
+    refused = sum(answer.unknown for answer in answers)
+    report["refused"] = proportion(refused, len(answers)).as_dict()
+    report["measured"] = {"n": len(chosen), "how": f"part '{part}'" if part else "all images"}
+    return Validation(answers, labels, report, list(prepared.notes))

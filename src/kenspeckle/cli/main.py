@@ -29,7 +29,7 @@ COMMANDS = Catalogue(
 
 # Typer brings its own copy of Click in newer versions and uses Click's in older ones; the classes
 # of its errors are reached through one that both have.
-_ClickUsageError, *_ = typer.BadParameter.__bases__
+_ClickUsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def main() -> None:

@@ -77,7 +77,7 @@ def _expanded(images: list[str]) -> list[str]:
         if image == "-":
             named += [line for line in sys.stdin.read().splitlines() if line.strip()]
         elif any(c in image for c in "*?[") and not Path(image).exists():
-            found = sorted(glob(image, recursive=True))
+            found = sorted(glob(image, recursive=True))  # noqa: PTH207  absolute patterns too
             if not found:
                 raise DataError(f"No file matches {image}.")
             named += found

@@ -47,7 +47,8 @@ def progress(silent: bool) -> Iterator[Tell]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    drawn = console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not drawn) as bar:
         tasks: dict[str, TaskID] = {}
 
         def tell(stage: Stage) -> None:

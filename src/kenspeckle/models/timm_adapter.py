@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,7 +72,9 @@ def _timm() -> Any:
 class _Anything(types.ModuleType):
     """A module that has whatever is imported from it; using it for real is an error."""
 
-    __path__: ClassVar[list[str]] = []
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

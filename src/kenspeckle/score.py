@@ -93,19 +93,25 @@ def bootstrap(
     random = np.random.default_rng(seed)
     everything = np.arange(n)
     if groups is None:
-        members, method = [everything[i : i + 1] for i in range(n)], "bootstrap"
+        samples = (random.integers(0, n, n) for _ in range(draws))
+        units, method = n, "bootstrap"
     else:
-        number = {group: i for i, group in enumerate(dict.fromkeys(groups))}
-        of = np.array([number[group] for group in groups])
-        order = np.argsort(of, kind="stable")
-        members = np.split(order, np.flatnonzero(np.diff(of[order])) + 1)
-        method = f"bootstrap over {len(members)} groups"
-    values = []
-    for _ in range(draws):
-        chosen = random.integers(0, len(members), len(members))
-        values.append(statistic(np.concatenate([members[i] for i in chosen])))
-    low, high = np.nanquantile(values, [0.025, 0.975])
-    return Score(float(statistic(everything)), float(low), float(high), len(members), method)
+        members = _members(groups)
+        samples = (
+            np.concatenate([members[i] for i in random.integers(0, len(members), len(members))])
+            for _ in range(draws)
+        )
+        units, method = len(members), f"bootstrap over {len(members)} groups"
+    low, high = np.nanquantile([statistic(rows) for rows in samples], [0.025, 0.975])
+    return Score(float(statistic(everything)), float(low), float(high), units, method)
+
+
+def _members(groups: Sequence[Hashable]) -> list[NDArray[np.intp]]:
+    """The rows of each group."""
+    number = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+    of = np.array([number[group] for group in groups])
+    order = np.argsort(of, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(of[order])) + 1)
 
 
 def accuracy_score(right: NDArray[np.bool_], groups: Sequence[Hashable] | None = None) -> Score:

@@ -108,15 +108,12 @@ class Classify(Task[Network]):
                 for a, label in zip(answers, labels, strict=True)
             ]
         )
-        of = np.array([str(label) for label in labels])
-        present = sorted(set(of.tolist()))
+        _, of = np.unique([str(label) for label in labels], return_inverse=True)
 
         def balanced(rows: np.ndarray) -> float:
-            return float(
-                np.mean(
-                    [right[rows][of[rows] == c].mean() for c in present if (of[rows] == c).any()]
-                )
-            )
+            count = np.bincount(of[rows])
+            found = np.bincount(of[rows], weights=right[rows])
+            return float(np.mean(found[count > 0] / count[count > 0]))
 
         n = len(right)
         return {

@@ -33,7 +33,8 @@ class Familiar:
 
     def distances(self, vectors: Floats) -> Floats:
         """(M,) distances in [0, 2] of unit vectors (M, D)."""
-        return 1 - self.nearest(vectors, 1)[1][:, 0]
+        pieces = np.array_split(vectors, max(1, len(vectors) // 1024))
+        return np.concatenate([1 - (piece @ self.vectors.T).max(1) for piece in pieces])
 
     def nearest(self, vectors: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
         """The rows of the `count` nearest training images and their cosines, nearest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +44,12 @@ class Prepared:
     groups: NDArray[np.int64]
     notes: Sequence[str]
 
-    @property
+    @cached_property
     def used(self) -> Dataset:
         """The samples that are used, row by row the `images`."""
         return self.dataset.subset(self.kept.tolist())
 
-    @property
+    @cached_property
     def has_groups(self) -> bool:
         """Whether some images belong together, so that intervals must be over groups."""
         return len(np.unique(self.groups)) < len(self.groups)

@@ -82,6 +82,21 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def cache_folder() -> Path:
+    """$KENSPECKLE_CACHE, else $XDG_CACHE_HOME/kenspeckle, else ~/.cache/kenspeckle.
+
+    It need not exist, nor be writable: who uses it falls back to memory.
+    """
+    if own := os.environ.get("KENSPECKLE_CACHE"):
+        return Path(own)
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "kenspeckle"
+    try:
+        return Path.home() / ".cache" / "kenspeckle"
+    except RuntimeError:  # a user without a home
+        return Path(".cache") / "kenspeckle"
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's content, as 64 hexadecimal digits."""
     with path.open("rb") as file:

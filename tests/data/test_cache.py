@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from kenspeckle.data import cache, pixels
-from kenspeckle.data.cache import Pixels, cache_folder, clear, decode_all, limit, usage
+from kenspeckle.data.cache import Pixels, clear, decode_all, limit, usage
 from kenspeckle.data.dataset import Dataset, Sample
 from kenspeckle.data.read import Fit, decode
 from kenspeckle.data.source import ArrayRow, File, content_hash
+from kenspeckle.files import cache_folder
 
 
 @pytest.fixture(autouse=True)

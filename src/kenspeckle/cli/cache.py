@@ -9,6 +9,7 @@ import typer
 
 from kenspeckle.cli import options, terminal
 from kenspeckle.errors import UsageError
+from kenspeckle.files import cache_folder
 
 
 def cache(
@@ -25,7 +26,6 @@ def cache(
         ken cache --limit 5GB
     """
     from kenspeckle.data import housekeeping
-    from kenspeckle.data.cache import cache_folder
 
     folder = cache_folder()
     if clear:

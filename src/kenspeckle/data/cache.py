@@ -20,12 +20,12 @@ from kenspeckle.data.pool import Pool
 from kenspeckle.data.read import FORMATS, NOTES, Fit, Picture, decode, from_array, read_bytes
 from kenspeckle.data.source import ArrayRow, Source, content_hash
 from kenspeckle.errors import UnreadableImage
+from kenspeckle.files import cache_folder
 
 __all__ = [
     "Decoded",
     "Pixels",
     "PoolInfo",
-    "cache_folder",
     "clear",
     "decode_all",
     "limit",
@@ -40,21 +40,6 @@ FACTS = np.dtype(
 )
 # A chunk is what a kill may cost and what is held in memory beside the two images being decoded.
 _CHUNK_BYTES, _CHUNK_MIN, _CHUNK_MAX = 1 << 24, 64, 1024
-
-
-def cache_folder() -> Path:
-    """$KENSPECKLE_CACHE, else $XDG_CACHE_HOME/kenspeckle, else ~/.cache/kenspeckle.
-
-    It need not exist, nor be writable: a pool there falls back to memory.
-    """
-    if own := os.environ.get("KENSPECKLE_CACHE"):
-        return Path(own)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "kenspeckle"
-    try:
-        return Path.home() / ".cache" / "kenspeckle"
-    except RuntimeError:  # no home at all: a relative path that pools cannot or can write to
-        return Path(".cache") / "kenspeckle"
 
 
 @dataclass(frozen=True)

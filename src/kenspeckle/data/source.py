@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +52,33 @@ class Span:
         """The member's bytes."""
         if self.size > MAX_FILE_BYTES:
             raise UnreadableImage("too_many_pixels", "the file is larger than 512 MB")
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                return file.read(self.size)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UnreadableImage("missing", f"the archive cannot be read ({reason})") from None
+
+
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    OSError,
+    NotImplementedError,
+    KeyError,
+)
+
+
+@lru_cache(maxsize=4)
+def _opened(archive: Path, changed: int) -> zipfile.ZipFile:
+    """An archive whose directory was read once; members may be read by several threads.
+
+    Reading the directory anew for each member would be quadratic in a large archive.
+    """
+    return zipfile.ZipFile(archive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +95,10 @@ class ZipMember:
             UnreadableImage: damaged, encrypted, or larger than `MAX_FILE_BYTES`.
         """
         try:
-            with zipfile.ZipFile(self.archive) as archive, archive.open(self.name) as member:
+            changed = self.archive.stat().st_mtime_ns
+            with _opened(self.archive, changed).open(self.name) as member:
                 content = member.read(MAX_FILE_BYTES + 1)
-        except (zipfile.BadZipFile, RuntimeError, OSError, NotImplementedError, KeyError) as error:
+        except _ZIP_ERRORS as error:
             raise UnreadableImage("corrupt", f"the archive is damaged here ({error})") from None
         if len(content) > MAX_FILE_BYTES:
             raise UnreadableImage("too_many_pixels", "the file is larger than 512 MB")

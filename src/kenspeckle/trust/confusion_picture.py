@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 MOST_WITH_COUNTS = 20  # classes; beyond, a count no longer fits its cell
 MOST_WITH_NAMES = 100  # classes; beyond, names overlap at any size that opens
@@ -29,7 +32,6 @@ def confusion_png(counts: Sequence[Sequence[int]], names: Sequence[str]) -> byte
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = float(np.clip(2.5 + 0.45 * len(names), 4, 18))  # inches
     figure = Figure(figsize=(side + 0.8, side), dpi=120, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
@@ -39,32 +41,30 @@ def confusion_png(counts: Sequence[Sequence[int]], names: Sequence[str]) -> byte
     if len(names) <= MOST_WITH_COUNTS:
         _write_counts(axes, matrix, shares)
     content = io.BytesIO()
-    canvas.print_png(content)
+    figure.savefig(content, format="png")
     return content.getvalue()
 
 
-def _name_axes(axes: object, names: Sequence[str]) -> None:
+def _name_axes(axes: Axes, names: Sequence[str]) -> None:
     places = range(len(names)) if len(names) <= MOST_WITH_NAMES else []
     letters = get_font(findfont(FONT)).get_charmap()
     labels = [_drawable(names[k], k, letters) for k in places]
     size = float(np.clip(260 / max(len(names), 1), 6, 10))
-    for axis, turned in ((axes.xaxis, 90), (axes.yaxis, 0)):  # type: ignore[attr-defined]
+    for axis, turned in ((axes.xaxis, 90), (axes.yaxis, 0)):
         axis.set_ticks(list(places), labels=labels, fontsize=size, family=FONT)
         for label in axis.get_ticklabels():
             label.set_parse_math(False)  # a dollar in a class name is a dollar
             label.set_rotation(turned)
 
 
-def _drawable(name: str, k: int, letters: dict[int, int]) -> str:
+def _drawable(name: str, k: int, letters: Container[int]) -> str:
     if not name.isprintable() or any(ord(letter) not in letters for letter in name):
         return f"class {k + 1}"
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
-def _write_counts(axes: object, matrix: np.ndarray, shares: np.ndarray) -> None:
+def _write_counts(axes: Axes, matrix: Floats, shares: Floats) -> None:
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             ink = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(  # type: ignore[attr-defined]
-                column, row, f"{count:.0f}", ha="center", va="center", color=ink, fontsize=9
-            )
+            axes.text(column, row, f"{count:.0f}", ha="center", va="center", color=ink, fontsize=9)

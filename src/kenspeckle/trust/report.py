@@ -24,7 +24,10 @@ from kenspeckle.trust.report_words import (
 )
 
 FEW = 30  # images or groups; below this Wilson's interval spans 30 points and more
-_NEEDED = ("sentence", "data", "split", "measured", "model", "scores", "confusion", "classes")
+_NEEDED = (
+    *("sentence", "data", "split", "measured", "model", "unknown", "tried", "findings", "history"),
+    *("scores", "majority_share", "confusion", "classes", "reliability", "mistakes"),
+)
 
 
 def sentence(report: Mapping[str, Any]) -> str:
@@ -110,11 +113,12 @@ print(kenspeckle.load("FILE").predict("photo.jpg")[0].words)
 
 def _about(report: Mapping[str, Any]) -> str:
     model, data = report["model"], report["data"]
-    way = "a linear head on the fixed features of" if model["frozen"] else "a trained"
+    name = f"the network {_plain(model['name'])}"
+    what = f"a linear head on the fixed features of {name}" if model["frozen"] else name
     return (
-        f"It is {way} `{_plain(model['name'])}` network. It reads images of "
+        f"It is {what}. It reads images of "
         f"{model['image_size']} pixels a side and was made from {data['used']} images. "
-        f"Measured by: {_plain(report['measured']['how'])}."
+        f"How it was measured: {_plain(report['measured']['how'])}."
     )
 
 

@@ -98,8 +98,8 @@ def unknown_words(unknown: Mapping[str, Any]) -> str:
         )
     words = (
         "An image that is very unlike all training images is answered `unknown`. The limit "
-        f"(cosine distance {unknown['threshold']:.3f} to the nearest training image) is set so that "
-        f"about {times_in_100(unknown['share_set'])} of 100 images like yours are refused."
+        f"(cosine distance {unknown['threshold']:.3f} to the nearest training image) is set so "
+        f"that about {times_in_100(unknown['share_set'])} of 100 images like yours are refused."
     )
     if unknown["refused"] is None:
         return words

@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from kenspeckle.answer import Finding
-from kenspeckle.data.cache import Decoded, Pixels, cache_folder, decode_all
+from kenspeckle.data.cache import Decoded, Pixels, decode_all
 from kenspeckle.data.checks import Evidence, run_checks
 from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.duplicates import MIN_SIDE, duplicate_groups, near_groups, thumbnail
 from kenspeckle.data.fit import Fit
 from kenspeckle.data.scan import scan
 from kenspeckle.errors import DataError, EmptyDataset
+from kenspeckle.files import cache_folder
 from kenspeckle.verbs.progress import Stage, Tell, counter, quiet
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kenspeckle.data.cache import cache_folder
 from kenspeckle.data.split import Parts, folds, split
 from kenspeckle.errors import DataError
+from kenspeckle.files import cache_folder
 from kenspeckle.models.pretrained import make_backbone
 from kenspeckle.models.runtime import Precision, faster_precision, for_inference
 from kenspeckle.recipe import Recipe

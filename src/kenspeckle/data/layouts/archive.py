@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import os
 import stat
 import struct
 import tarfile
@@ -25,7 +24,7 @@ from kenspeckle.data.layouts.listing import (
 )
 from kenspeckle.data.source import MAX_FILE_BYTES, File, Source, Span, ZipMember
 from kenspeckle.errors import DataError
-from kenspeckle.files import sha256, writing
+from kenspeckle.files import cache_folder, sha256, writing
 
 MAX_MEMBERS = 5_000_000
 MAX_RATIO = 1000  # deflate reaches 1,032 to 1 on zeros alone
@@ -214,18 +213,9 @@ def _sort_tar(info: tarfile.TarInfo, path: Path, members: _Members) -> None:
         members.add(name, Span(path, info.offset_data, info.size))
 
 
-def archive_folder() -> Path:
-    """Where compressed tars are unpacked to: below $KENSPECKLE_CACHE, or the user's cache."""
-    own = os.environ.get("KENSPECKLE_CACHE")
-    if own:
-        return Path(own) / "archives"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "kenspeckle" / "archives"
-
-
 def _unpacked(path: Path, opener: Callable[[Path], IO[bytes]]) -> Path:
     """The plain tar inside a compressed one, unpacked unless it was before."""
-    target = archive_folder() / f"{sha256(path)}.tar"
+    target = cache_folder() / "archives" / f"{sha256(path)}.tar"
     if target.exists():
         return target
     limit = max(MAX_FILE_BYTES, MAX_RATIO * path.stat().st_size)

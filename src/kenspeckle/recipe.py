@@ -117,7 +117,7 @@ class Recipe:
                 child = inner.get(parent)
                 inner = child if isinstance(child, dict) else inner.setdefault(parent, {})
             inner[last] = value
-        return type(self).from_dict(values, "A setting" if len(settings) == 1 else "The settings")
+        return type(self).from_dict(values, "What was set")
 
 
 def _count(n: int) -> str:

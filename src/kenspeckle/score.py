@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -121,10 +121,13 @@ def accuracy_score(right: NDArray[np.bool_], groups: Sequence[Hashable] | None =
         right: (N,) whether each answer is right.
         groups: N group labels; intervals ignore that images of one group are alike unless given.
     """
-    n = len(right)
-    if groups is not None and len(set(groups)) < n:
-        return bootstrap(lambda rows: float(right[rows].mean()), n, groups)
-    return proportion(int(right.sum()), n)
+    n, share = len(right), float(right.mean()) if len(right) else 0.0
+    if groups is None or len(set(groups)) == n:
+        return proportion(int(right.sum()), n)
+    if share in (0.0, 1.0):  # every draw is the same, so a bootstrap would claim certainty
+        units = len(set(groups))
+        return replace(proportion(round(share * units), units), method=f"Wilson, {units} groups")
+    return bootstrap(lambda rows: float(right[rows].mean()), n, groups)
 
 
 def paired_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> Score:

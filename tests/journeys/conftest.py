@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw
 from kenspeckle.cli.main import run
 
 SHAPES = ("circle", "cross", "square")
-POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{:064d}\nsize 12345\n".format(0)
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{0:064d}\nsize 12345\n"
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,22 @@ def ken(cache, tmp_path_factory) -> Callable[..., Said]:
 def ken_process(cache) -> Callable[..., Said]:
     """Run one command line as a user does: a new process, real streams, real exit code."""
 
-    def call(*arguments: Any, cwd: Path | None = None, before: Any = None, **more: Any) -> Said:
+    def call(
+        *arguments: Any,
+        cwd: Path | None = None,
+        before: Callable[[], None] | None = None,
+        stdin: bytes = b"",
+        **environment: str,
+    ) -> Said:
+        own = {"KENSPECKLE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             [sys.executable, "-m", "kenspeckle", *arguments],
             cwd=cwd,
-            env={**os.environ, "KENSPECKLE_CACHE": str(cache), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **own, **environment},
+            input=stdin,
             capture_output=True,
             preexec_fn=before,
             timeout=100,
-            **more,
         )
         words = [s.decode("utf-8", "surrogateescape") for s in (done.stdout, done.stderr)]
         return Said(done.returncode, *words)

@@ -20,7 +20,7 @@ COMMANDS = Catalogue(
         "val": ("kenspeckle.cli.val:val", "measure a model on labelled images", {}),
         "predict": ("kenspeckle.cli.predict:predict", "say what images show", {}),
         "explain": ("kenspeckle.cli.explain:explain", "show where an answer comes from", {}),
-        "report": ("kenspeckle.cli.report:report", "write the report of a run or model again", {}),
+        "report": ("kenspeckle.cli.report:report", "show the report of a run or a model file", {}),
         "list": ("kenspeckle.cli.list:list_", "what can be chosen: models, tasks, checks", {}),
         "cache": ("kenspeckle.cli.cache:cache", "show, limit or clear what is remembered", {}),
         "demo": ("kenspeckle.cli.demo:demo", "the whole way on data that is at hand", {}),

@@ -18,7 +18,7 @@ def report(
     expect_sha256: options.ExpectSha256 = None,
     json: options.Json = False,
 ) -> None:
-    """Write the report of a run or a model file again, or print it with --json.
+    """Show the report of a run, write that of a model file, or print either with --json.
 
     Example:
 
@@ -32,7 +32,10 @@ def report(
     if json:
         terminal.print_json(found)
         return
-    folder = output or (run if run.is_dir() else Path(f"{run.stem}-report"))
-    write_report(folder, found, {})
+    if output is None and (run / "report.html").is_file():  # it has the pictures, too
+        folder = run
+    else:
+        folder = output or (run if run.is_dir() else Path(f"{run.stem}-report"))
+        write_report(folder, found, {})
     terminal.console.print(str(found.get("sentence", "")), soft_wrap=True, markup=False)
     terminal.console.print(f"report  {folder / 'report.html'}", soft_wrap=True, markup=False)

@@ -11,7 +11,7 @@ import typer
 from kenspeckle.cli import options, terminal
 from kenspeckle.errors import UsageError
 from kenspeckle.recipe import Recipe
-from kenspeckle.verbs.runs import new_run, resumed_run
+from kenspeckle.verbs.runs import abandon, new_run, resumed_run
 
 Folder = Annotated[
     Path | None, typer.Argument(help="A folder with one folder a class, a zip, or a table.")
@@ -145,18 +145,21 @@ def train(
                     terminal.console.print("nothing was trained (--dry-run)")
                 return
             folder = new_run(project, name, exist_ok)
-            result = run(
-                source,
-                start,
-                budget=budget,
-                settings=chosen,
-                columns=named,
-                split=split,
-                folder=folder,
-                diagnose=diagnose,
-                find_rate=find_lr,
-                tell=tell,
-            )
+            try:
+                result = run(
+                    source,
+                    start,
+                    budget=budget,
+                    settings=chosen,
+                    columns=named,
+                    split=split,
+                    folder=folder,
+                    diagnose=diagnose,
+                    find_rate=find_lr,
+                    tell=tell,
+                )
+            finally:
+                abandon(folder)
     _say(result.bundle.report, folder, json)
 
 

@@ -43,6 +43,20 @@ class Rows(Protocol):
     def __getitem__(self, rows: Tensor, /) -> Tensor: ...
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Some rows of a set of images, as a set of images."""
+
+    images: Rows
+    chosen: Tensor
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return self.images[self.chosen[rows]]
+
+
 class Batches:
     """Updates of an epoch; each is a list of batches whose losses are averaged by image.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kenspeckle.catalogue import Catalogue
 
-# facts: image_size, pixels a side by default; head, which of models/heads.py belongs to it;
-# packaged, whether trained weights come with an installed package.
+# facts: image_size, pixels a side by default; smallest, what it can work on at all; head, which
+# of models/heads.py belongs to it; packaged, whose trained weights come with an installed package.
 BACKBONES = Catalogue(
     "model",
     {
@@ -17,7 +17,7 @@ BACKBONES = Catalogue(
         "seed-cnn": (
             "kenspeckle.models.seed_cnn:SeedCNN",
             "the founding text's CNN: three 3x3 convolutions, 28 px grey, trained from scratch",
-            {"image_size": 28, "head": "flatten", "packaged": None},
+            {"image_size": 28, "smallest": 18, "head": "flatten", "packaged": None},
         ),
     },
 )

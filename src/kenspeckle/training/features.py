@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kenspeckle.data.batch import Rows
+from kenspeckle.data.batch import Chosen, Rows
 from kenspeckle.data.pool import Pool
 from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.heads import pooled
@@ -74,13 +74,9 @@ def extract(
     Args:
         keys: content hash of each image's file.
         fit_name: how images became squares, such as `224-pad`: another fit, another vector.
-        folder: of the cache; None keeps nothing.
+        folder: of the cache; None remembers nothing.
     """
-    width = sum(network.widths)
-    if folder is None:
-        return in_parallel(network.vectors, images, network.precision, progress).numpy()
-    name = f"features-{network.identity[:16]}-{fit_name}-{network.precision}"
-    pool = Pool.open(folder, name, (width,), np.float32, _NO_FACTS)
+    pool = _pool(network, fit_name, folder)
     missing = np.flatnonzero(pool.rows(keys) < 0)
     found = len(keys) - len(missing)
     # In pieces, so that a run that is stopped has lost little.
@@ -91,7 +87,7 @@ def extract(
             if progress:
                 progress(before + done, len(keys))
 
-        chosen = _Chosen(images, torch.from_numpy(some))
+        chosen = Chosen(images, torch.from_numpy(some))
         vectors = in_parallel(network.vectors, chosen, network.precision, report)
         facts = np.zeros(len(some), _NO_FACTS)
         pool.append([keys[i] for i in some], vectors.numpy(), facts)
@@ -100,15 +96,13 @@ def extract(
     return np.asarray(pool.take(pool.rows(keys)), dtype=np.float32)
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """Some rows of a set of images, as a set of images."""
+def remembered(
+    network: FeatureNetwork, keys: Sequence[bytes], fit_name: str, folder: Path | None
+) -> NDArray[np.bool_]:
+    """(N,) which images' vectors the cache in `folder` holds already."""
+    return _pool(network, fit_name, folder).rows(keys) >= 0
 
-    images: Rows
-    chosen: Tensor
 
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        return self.images[self.chosen[rows]]
+def _pool(network: FeatureNetwork, fit_name: str, folder: Path | None) -> Pool:
+    name = f"features-{network.identity[:16]}-{fit_name}-{network.precision}"
+    return Pool.open(folder, name, (sum(network.widths),), np.float32, _NO_FACTS)

@@ -13,6 +13,7 @@ from kenspeckle.errors import EmptyDataset
 from kenspeckle.score import Score, bootstrap
 
 Floats = NDArray[np.float64]
+_LOG_RANGE = (-5.0, 10.0)  # shrinkage LDA on few images is hundreds of times too sure
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> Temperature:
         return Temperature(1.0, 1.0, 0.0, 0.0)
     found = minimize_scalar(
         lambda log_t: float(surprise(logits, labels, float(np.exp(log_t))).mean()),
-        bounds=(-4.0, 4.0),
+        bounds=_LOG_RANGE,
         method="bounded",
     )
     fitted = float(np.exp(found.x))

@@ -153,11 +153,11 @@ def _step(top: float) -> float:
     >>> _step(2.3), _step(0.07), _step(11.0)
     (0.5, 0.02, 5.0)
     """
-    if top <= 0:
+    if top < 1e-9:  # nothing to see: an axis from 0 to 1
         return 1.0
     size = 10.0 ** math.floor(math.log10(top))
     steps = (size * part for part in (0.1, 0.2, 0.5, 1.0, 2.0))
-    return round(next(step for step in steps if top / step <= 5), 12)
+    return next(step for step in steps if top / step <= 5)
 
 
 def _epoch_ticks(first: int, last: int, x: Callable[[float], float]) -> tuple[Tick, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Container, Sequence
 
 import numpy as np
@@ -22,7 +23,7 @@ FONT = "DejaVu Sans"  # comes with matplotlib
 def confusion_png(counts: Sequence[Sequence[int]], names: Sequence[str]) -> bytes:
     """PNG bytes of a confusion matrix: shade is the share of the true class, text the count.
 
-    A name whose letters the packaged font lacks is replaced by the class's number.
+    A name whose letters the packaged font cannot draw is replaced by the class's number.
 
     Args:
         counts: (K, K) images; row is the true class, column the class said.
@@ -58,9 +59,15 @@ def _name_axes(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _drawable(name: str, k: int, letters: Container[int]) -> str:
-    if not name.isprintable() or any(ord(letter) not in letters for letter in name):
+    drawn = all(ord(letter) in letters and not _runs_leftwards(letter) for letter in name)
+    if not name.isprintable() or not drawn:
         return f"class {k + 1}"
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _runs_leftwards(letter: str) -> bool:
+    """Hebrew, Arabic and the like, which matplotlib would draw in the wrong order."""
+    return unicodedata.bidirectional(letter) in ("R", "AL")
 
 
 def _write_counts(axes: Axes, matrix: Floats, shares: Floats) -> None:

@@ -112,13 +112,13 @@ print(kenspeckle.load("FILE").predict("photo.jpg")[0].words)
 
 
 def _about(report: Mapping[str, Any]) -> str:
-    model, data = report["model"], report["data"]
+    model, split, how = report["model"], report["split"], report["measured"]["how"]
     name = f"the network {_plain(model['name'])}"
     what = f"a linear head on the fixed features of {name}" if model["frozen"] else name
     return (
         f"It is {what}. It reads images of "
-        f"{model['image_size']} pixels a side and was made from {data['used']} images. "
-        f"How it was measured: {_plain(report['measured']['how'])}."
+        f"{model['image_size']} pixels a side and learned from {split['train']} images. "
+        f"{_plain(how[:1].upper() + how[1:])}."
     )
 
 
@@ -143,7 +143,7 @@ def _class_table(classes: Sequence[Mapping[str, Any]]) -> str:
 def _share(score: Mapping[str, Any] | None) -> str:
     if score is None:
         return "never"
-    value, low, high = (f"{100 * score[end]:.0f}" for end in ("value", "low", "high"))
+    value, low, high = (times_in_100(score[end]) for end in ("value", "low", "high"))
     return f"{value} % ({low} to {high})"
 
 

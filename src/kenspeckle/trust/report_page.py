@@ -20,12 +20,14 @@ from kenspeckle.trust.report_words import (
     Title,
     clean,
     in_words,
+    is_crossed,
     percent,
     times_in_100,
     unknown_words,
 )
 
 MOST_IN_GRID = 30  # classes; a grid with more is wider than any screen
+MOST_LEVEL = 4  # characters; longer names stand upright above the grid's columns
 MOST_CONFUSIONS = 15  # listed instead of a grid
 MOST_PATHS = 20  # files shown of one finding; data_issues.csv has all
 THUMBNAIL = 160  # pixels a side
@@ -86,7 +88,9 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, Picture]) -> str:
     html = surroundings.get_template("report.html.jinja").render(
         report=report,
         names=names,
+        parts=_parts(report),
         scores=_score_rows(report["scores"]),
+        is_turned=any(len(name) > MOST_LEVEL for name in names),
         grid=_grid(report["confusion"]) if len(names) <= MOST_IN_GRID else None,
         confusions=most_confused(report["confusion"], names)[:MOST_CONFUSIONS],
         bins=charts.reliability_bins(report["reliability"], report["measured"]["n"]),
@@ -148,6 +152,23 @@ def _score_rows(scores: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
         about = {"name": name, "title": title, "n": score["n"], "method": score["method"]}
         rows.append({**about, **said})
     return rows
+
+
+def _parts(report: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """Name, number of images and purpose of each part that holds any."""
+    learned = "the model learned from them"
+    if is_crossed(report["measured"]):
+        learned += "; each was also answered once by a model that had not seen it, to measure"
+    parts = (
+        ("train", learned),
+        ("val", "they told when to stop"),
+        ("test", "kept apart, to measure on"),
+        ("left_out", "in no part"),
+    )
+    split = report["split"]
+    return [
+        (name.replace("_", " "), split[name], purpose) for name, purpose in parts if split[name]
+    ]
 
 
 def _grid(counts: Sequence[Sequence[int]]) -> list[list[tuple[int, float]]]:

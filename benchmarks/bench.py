@@ -113,10 +113,10 @@ class Store:
         return self.rows[key]
 
     def conclude(self, summary: Row) -> None:
-        """Keep what the rows say together, and print it."""
+        """Keep what the rows say together, and print it but for `judged`, which is long."""
         self.summary = summary
         self.save()
-        print(json.dumps(summary, indent=1))
+        print(json.dumps({k: v for k, v in summary.items() if k != "judged"}, indent=1))
 
     def save(self) -> None:
         """Write the file, whole or not at all."""
@@ -159,6 +159,49 @@ def ran(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
 def ken(*arguments: str | Path) -> list[str | Path]:
     """The command line of `ken` with this interpreter."""
     return [sys.executable, "-m", "kenspeckle", *arguments]
+
+
+def train_cold(folder: Path, *options: str) -> Row:
+    """CPU and wall seconds of `ken train FOLDER` as a whole process, with an empty cache."""
+    with tempfile.TemporaryDirectory(dir=work_folder()) as empty:
+        cache = {"KENSPECKLE_CACHE": str(Path(empty) / "cache")}
+        command = ken("train", folder, "--project", Path(empty) / "runs", "--quiet", *options)
+        done = ran(command, cache)
+    if done.code:
+        sys.exit(f"ken train ended with {done.code}: {done.output}")
+    return done.as_row()
+
+
+def stages_cold(folder: Path) -> Row:
+    """CPU seconds of each stage of the same run, by the moments at which it tells of a new one."""
+    with tempfile.TemporaryDirectory(dir=work_folder()) as empty:
+        cache = {"KENSPECKLE_CACHE": str(Path(empty) / "cache")}
+        done = ran([sys.executable, "-c", _STAGES, folder, Path(empty) / "run"], cache)
+    if done.code:
+        sys.exit(f"the stages could not be measured: {done.output}")
+    seconds: Row = json.loads(done.output.splitlines()[-1])
+    return {**done.as_row(), "cpu_s_by_stage": seconds}
+
+
+_STAGES = """
+import json, sys, time
+from pathlib import Path
+spent, since, name = {}, 0.0, "importing"
+def note(new):
+    global since, name
+    now = time.process_time()
+    spent[name] = round(spent.get(name, 0.0) + now - since, 2)
+    since, name = now, new
+import kenspeckle
+from kenspeckle.verbs.train import train
+note("looking")
+def tell(stage):
+    if stage.name != name:
+        note(stage.name)
+train(sys.argv[1], folder=Path(sys.argv[2]), tell=tell)
+note("end")
+print(json.dumps(spent))
+"""
 
 
 def t_interval(values: Iterable[float]) -> Row:

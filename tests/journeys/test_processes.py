@@ -41,17 +41,17 @@ def test_a_list_on_stdin_may_hold_any_name(ken_process, small, small_model):
 @pytest.mark.skipif(os.name == "nt", reason="there are no pipes that break there")
 def test_a_reader_that_has_enough_is_no_fault(small, small_model, cache):
     command = [sys.executable, "-m", "kenspeckle", "predict", "-q", "-m", str(small_model)]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, str(small)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "KENSPECKLE_CACHE": str(cache)},
-    )
-    assert process.stdout is not None
-    process.stdout.close()
-    complaint = process.stderr.read() if process.stderr else b""
-    assert process.wait(60) == 0
-    assert complaint == b""
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        complaint = process.stderr.read()
+    assert (process.returncode, complaint) == (0, b"")
 
 
 @pytest.mark.slow
@@ -77,3 +77,13 @@ def test_ctrl_c_while_training_leaves_a_usable_model(ken, small, cache, tmp_path
     model = run / "weights" / "best.ken"
     assert model.is_file()
     assert ken("predict", small / "circle", "-m", model, "--json").code == 0
+
+
+@pytest.mark.slow
+def test_the_demo_goes_the_whole_way(ken_process, tmp_path):
+    said = ken_process("demo", "--json", cwd=tmp_path)
+    told = json.loads(said.went_well())
+    assert told["scores"]["accuracy_score"]["low"] > told["majority_share"]
+    folder = tmp_path / "runs" / "demo" / "exp"
+    assert len(list(folder.rglob("best.ken"))) == 1
+    assert len(list(folder.rglob("*-explained.png"))) == 2

@@ -167,6 +167,56 @@ def test_a_mistake_in_the_command_line_is_one_line(ken, arguments, words):
     assert words in ken(*arguments).refused(2)
 
 
+@pytest.mark.xfail(strict=True, reason="no range is checked for these")
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "training.seed=-1",
+        "training.threads=-1",
+        "training.threads=0",
+        "training.learning_rate=0",
+        "training.l1=-1",
+        "training.l2=-1",
+        "training.weight_decay=-1",
+        "training.clip=0",
+        "training.patience=-1",
+        "training.budget_seconds=-1",
+        "head=nope",
+    ],
+)
+def test_a_number_that_cannot_be_is_named_before_any_image_is_read(ken, small, setting):
+    words = ken("train", small, "--model", "seed-cnn", "--set", setting, "--dry-run").refused(2)
+    assert setting.split("=")[0] in words
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "data.test_share=0.95",
+        "data.folds=1",
+        "training.learning_rate=-1",
+        "training.learning_rate=.nan",
+        "training.smoothing=1",
+        "training.averaging=1",
+        "dropout=1",
+        "unknown_share=-0.1",
+    ],
+)
+def test_a_share_or_rate_out_of_range_is_named(ken, setting):
+    words = ken("train", "x", "--set", setting, "--dry-run").refused(2)
+    assert setting.split("=")[0] in words
+
+
+def test_a_device_that_is_not_here(ken, small, tmp_path):
+    arguments = ("--model", "seed-cnn", "--device", "tpu", "--project", tmp_path)
+    assert "no device 'tpu' here" in ken("train", small, *arguments).refused(2)
+
+
+def test_images_too_small_for_the_network(ken, small):
+    words = ken("train", small, "--model", "seed-cnn", "--imgsz", "10", "--dry-run").refused(2)
+    assert "18 pixels" in words
+
+
 def test_several_faults_of_a_recipe_are_reported_together(ken, small, tmp_path):
     recipe = tmp_path / "args.yaml"
     recipe.write_text("modle: seed-cnn\ntraining:\n  epochs: many\n  learnig_rate: 0.1\n")

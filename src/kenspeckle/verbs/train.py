@@ -84,11 +84,7 @@ def train(
     if recipe.freeze:
         outcome = train_features(prepared, recipe, tell)
     else:
-        left = recipe.training.budget_seconds
-        if left is not None and not resume:  # what was spent on reading is spent
-            left = max(1.0, left - (time.perf_counter() - start))
-            recipe = replace(recipe, training=replace(recipe.training, budget_seconds=left))
-        extras = Extras(folder, resume=resume, diagnose=diagnose, find_rate=find_rate)
+        extras = Extras(folder, start, resume=resume, diagnose=diagnose, find_rate=find_rate)
         outcome = train_loop(prepared, recipe, extras, tell)
     model, report, answers = finished(outcome)
     tell(Stage("done", words=report["sentence"]))

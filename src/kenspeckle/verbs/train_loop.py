@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,12 +44,14 @@ class Extras:
 
     Args:
         folder: of the run, for snapshots and drawings; None keeps none.
+        began: `time.perf_counter()` when the verb began: a budget counts from there.
         resume: continue from its newest snapshot.
         diagnose: draw the gradients' health.
         find_rate: sweep for a learning rate first.
     """
 
     folder: Path | None
+    began: float
     resume: bool = False
     diagnose: bool = False
     find_rate: bool = False
@@ -97,10 +100,14 @@ def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -
     if extras.find_rate:
         recipe = _with_found_rate(recipe, network, task, batches, tell)
     recipe = _resolved(recipe, network, task, batches)
-    if extras.folder is not None:
-        recipe.to_yaml(extras.folder / "args.yaml")  # a resumed run repeats what was measured
     drawn = extras.folder if extras.diagnose else None
     health = _health(network, task, batches, recipe, drawn, tell)
+    if recipe.training.budget_seconds is not None and not extras.resume:
+        left = recipe.training.budget_seconds - (time.perf_counter() - extras.began)
+        training = replace(recipe.training, budget_seconds=max(1.0, left))
+        recipe = replace(recipe, training=training)
+    if extras.folder is not None:
+        recipe.to_yaml(extras.folder / "args.yaml")  # a resumed run repeats what was measured
     tune = _tuner(prepared, parts, targets)
     history = _run(network, task, batches, tune, recipe, extras, tell)
     return _outcome(prepared, recipe, task, network, parts, history, health)

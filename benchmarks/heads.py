@@ -153,7 +153,9 @@ def main() -> None:
         pool, _ = pool_and_test(data, name)
         most = int(np.bincount(data.targets[pool])[np.unique(data.targets[pool])].min())
         for size in (3, 5, 10, 20) if development else (5, 10, 20):
-            if size > most or size * len(data.classes) > 450:  # above 500 nothing is cross-validated
+            if (
+                size > most or size * len(data.classes) > 450
+            ):  # above 500 nothing is cross-validated
                 continue
             key = f"{name}/{size}"
             row = store.row(key, lambda d=data, n=name, s=size: cell(d, n, s))

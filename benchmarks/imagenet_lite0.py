@@ -2,10 +2,10 @@
 
 1000 photographs, one a class of ImageNet (re-encoded at 208 pixels, so no figure for ImageNet):
 top-1 and top-5 with each way of making a square, and the same weights in an independent
-implementation (timm's tf_efficientnet_lite0) with its own preprocessing: the largest difference of
-logits and the share of equal answers on the very same squares.
-Run: `python benchmarks/imagenet_lite0.py [--timm FOLDER]`, where FOLDER holds the package timm if it
-is not installed.
+implementation (timm's tf_efficientnet_lite0) with its own preprocessing: the largest difference
+of logits and the share of equal answers on the very same squares.
+Run: `python benchmarks/imagenet_lite0.py [--timm FOLDER]`, where FOLDER holds the package timm if
+it is not installed.
 """
 
 from __future__ import annotations

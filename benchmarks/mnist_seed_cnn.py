@@ -1,13 +1,13 @@
 """Claim: `seed-cnn` is at 99.0 % of MNIST's test images after two epochs, 1.6x as fast as Keras.
 
 Two things are measured. The loop: `fit` over `Batches` with the recipe that `ken train --model
-seed-cnn` resolves (how precision, memory order and threads are chosen included, outside of the
-time), beside Keras 3 on TensorFlow training the same network (`peers/keras_mnist.py`): both on the
-same 60 000 images of 60 000, two epochs, equal batch, data in memory, no test and no tuning images
-in the time, by turns in processes of their own. The command: `ken train mnist --model seed-cnn
---epochs 2` as a whole process with an empty cache, which also reads, checks, tunes, tests, reports.
+seed-cnn` resolves (precision, memory order and threads are chosen outside of the time), beside
+Keras 3 on TensorFlow training the same network (`peers/keras_mnist.py`): both on the same images
+(`--images`, all 60 000 unless said) for two epochs, equal batch, data in memory, no test and no
+tuning images in the time, by turns in processes of their own. The command: `ken train mnist --model
+seed-cnn --epochs 2` as a whole process, which also reads, checks, tunes, tests and reports.
 
-Run: `python benchmarks/mnist_seed_cnn.py [--peer-python PYTHON] [--rounds 5]`.
+Run: `python benchmarks/mnist_seed_cnn.py [--peer-python PYTHON] [--rounds 5] [--images N]`.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def loop(seed: int) -> Row:
-    """Train on all 60 000 images for two epochs in this process."""
+def loop(seed: int, count: int) -> Row:
+    """Train on the first `count` images for two epochs in this process."""
     changes = {
         "model": "seed-cnn",
         "training.epochs": EPOCHS,
@@ -59,11 +59,11 @@ def loop(seed: int) -> Row:
     samples = [dataset.samples[int(i)] for i in decoded.rows]
     is_train = np.array([sample.split == "train" for sample in samples])
     targets = torch.from_numpy(dataset.targets()[decoded.rows])
-    images = decoded.images[torch.from_numpy(np.flatnonzero(is_train))]
+    images = decoded.images[torch.from_numpy(np.flatnonzero(is_train)[:count])]
     torch.manual_seed(seed)
     task = Classify(dataset.classes, head="flatten", image_size=images.shape[-1])
     network = task.network(make_backbone("seed-cnn", fresh=True))
-    batches = Batches(images, targets[is_train], batch_size=BATCH, seed=seed)
+    batches = Batches(images, targets[is_train][:count], batch_size=BATCH, seed=seed)
     training = _resolved(recipe, network, task, batches).training
     start, cpu = time.perf_counter(), cpu_seconds()
     for _ in fit(network, task, batches, None, training, None):
@@ -94,10 +94,15 @@ def answered(command: list[str | Path]) -> Row:
     return {**row, "process": done.as_row()}
 
 
-def pair(seed: int, peer_python: Path) -> Row:
+def pair(seed: int, count: int, peer_python: Path) -> Row:
     """Both by turns; which is first changes with the seed."""
-    ours: list[str | Path] = [sys.executable, __file__, "--loop", str(seed)]
-    theirs: list[str | Path] = [peer_python, PEER, MNIST, str(BATCH), str(EPOCHS), str(seed)]
+    ours: list[str | Path] = [sys.executable, __file__, "--loop", str(seed), "--images", str(count)]
+    theirs: list[str | Path] = [
+        peer_python,
+        PEER,
+        MNIST,
+        *(str(x) for x in (BATCH, EPOCHS, seed, count)),
+    ]
     found = {}
     for name in ("ours", "keras") if seed % 2 == 0 else ("keras", "ours"):
         found[name] = answered(ours if name == "ours" else theirs)
@@ -123,16 +128,23 @@ def main() -> None:
     parser.add_argument("--peer-python", type=Path, help="a Python that has keras and tensorflow")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--loop", type=int, help="train once with this seed and print JSON")
+    parser.add_argument("--images", type=int, default=60_000, help="of each epoch of a pair")
     given = parser.parse_args()
     if given.loop is not None:
-        print(json.dumps(loop(given.loop)))
+        print(json.dumps(loop(given.loop, given.images)))
         return
     store = Store("mnist_seed_cnn", __doc__ or "")
+    one = store.row("loop", lambda: loop(0, 60_000))
     whole = store.row("command", command)
     rows: list[Row] = []
     if given.peer_python is not None:
         for seed in range(given.rounds):
-            rows.append(store.row(f"pair {seed}", lambda s=seed: pair(s, given.peer_python)))
+            rows.append(
+                store.row(
+                    f"pair {seed} of {given.images}",
+                    lambda s=seed: pair(s, given.images, given.peer_python),
+                )
+            )
             print(seed, rows[-1]["ratio"], flush=True)
     table(
         [("round", "ours img/s", "keras img/s", "ratio", "CPU ratio", "ours %", "keras %", "load")]
@@ -150,14 +162,11 @@ def main() -> None:
             for i, row in enumerate(rows)
         ]
     )
-    summary: Row = {"command": whole}
+    summary: Row = {"command": whole, "loop": one}
     if rows:
         summary["ratio"] = middle(row["ratio"] for row in rows)
         summary["cpu_ratio"] = middle(row["cpu_ratio"] for row in rows)
-        summary["test_accuracy"] = middle(row["ours"]["test_accuracy"] for row in rows)
-        summary["met"] = (
-            summary["ratio"]["median"] >= 1.6 and summary["test_accuracy"]["median"] >= 0.99
-        )
+        summary["met"] = summary["ratio"]["median"] >= 1.6 and one["test_accuracy"] >= 0.99
     store.conclude(summary)
 
 

@@ -3,7 +3,8 @@
 Runs in an environment of its own (`pip install keras tensorflow-cpu`), never in ours. The founding
 text's settings (its own batch size apart), with its double softmax mended as in ours: logits, and a
 loss that knows it. A warm-up batch builds the graph outside of the time; data is in memory already;
-the test is outside of the time. Run: `python keras_mnist.py FOLDER BATCH EPOCHS SEED`.
+the test is outside of the time. Run: `python keras_mnist.py FOLDER BATCH EPOCHS SEED
+IMAGES`, of which the first IMAGES are learned.
 """
 
 import gzip
@@ -20,7 +21,8 @@ import keras
 import numpy as np
 import tensorflow
 
-FOLDER, BATCH, EPOCHS, SEED = sys.argv[1], *(int(x) for x in sys.argv[2:5])
+FOLDER = sys.argv[1]
+BATCH, EPOCHS, SEED, IMAGES = (int(x) for x in sys.argv[2:6])
 
 
 def idx(name: str, head: int) -> np.ndarray:
@@ -57,7 +59,7 @@ network = keras.Sequential(
     ]
 )
 network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-x, y = images("train"), labels("train")
+x, y = images("train")[:IMAGES], labels("train")[:IMAGES]
 before = network.get_weights()
 network.fit(x[:BATCH], y[:BATCH], batch_size=BATCH, epochs=1, verbose=0)
 network.set_weights(before)  # Adam's averages keep one batch: without effect on time

@@ -87,7 +87,8 @@ class Recipe:
         try:
             values = yaml.safe_load(path.read_text("utf-8")) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UsageError(f"{path} cannot be read as a YAML recipe: {error}") from None
+            reason = " ".join(str(error).split())  # the parser's own words come on four lines
+            raise UsageError(f"{path} cannot be read as a YAML recipe: {reason}.") from None
         if not isinstance(values, dict):
             raise UsageError(f"{path} holds no recipe: it should be `key: value` lines.")
         return cls.from_dict(values, str(path))

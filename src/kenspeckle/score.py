@@ -63,7 +63,9 @@ def proportion(right: int, n: int) -> Score:
     share, square = right / n, Z95 * Z95
     centre = (share + square / (2 * n)) / (1 + square / n)
     half = Z95 / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    return Score(share, max(0.0, centre - half), min(1.0, centre + half), n, "Wilson")
+    low = 0.0 if right == 0 else centre - half  # exactly: rounding left 0.9999999999999999
+    high = 1.0 if right == n else centre + half
+    return Score(share, low, high, n, "Wilson")
 
 
 def bootstrap(

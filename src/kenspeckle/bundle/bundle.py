@@ -88,6 +88,16 @@ class Bundle:
         """
         write_bytes(path, self.to_bytes())
 
+    def checked(self) -> Bundle:
+        """Itself, if the vectors are those of the training images that the config names.
+
+        Raises:
+            BundleError: they are not.
+        """
+        if len(self.vectors) != len(self.config.paths) or self.vectors.ndim != 2:
+            raise BundleError("its training vectors and its training images differ in number.")
+        return self
+
     def task(self) -> Classify:
         """The question it answers, with its classes and temperature."""
         head: HeadKind = "flatten" if self.config.head == "flatten" else "pooled"
@@ -157,7 +167,7 @@ def load(path: str | Path, expect_sha256: str | None = None) -> Bundle:
             **safetensors.torch.load(members[TRAINING]),
             report=parsed(members[REPORT], REPORT),
             card=members[CARD].decode("utf-8", "surrogateescape"),
-        )
+        ).checked()
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
     except (OSError, safetensors.SafetensorError, TypeError, ValueError, KeyError) as error:

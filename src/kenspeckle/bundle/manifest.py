@@ -6,9 +6,10 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from kenspeckle.errors import BundleError
+from kenspeckle.models.heads import Transform
 from kenspeckle.version import __version__
 
 SCHEMA = 1  # goes up when an older version could misread a newer file
@@ -79,16 +80,39 @@ class Config:
                 raise BundleError(f"The model file's {CONFIG} holds no list of {name}.")
             values[name] = tuple(values.get(name, []))
         config = cls(**values)
-        plain = all(isinstance(v, str) for v in (config.task, config.model, config.head))
-        sized = isinstance(config.image_size, int) and 0 < config.image_size <= 4096
-        if not (
-            plain
-            and sized
-            and len(config.classes)
-            and len(set(config.classes)) == len(config.classes)
-        ):
-            raise BundleError(f"The model file's {CONFIG} holds impossible values; it is damaged.")
+        if fault := _impossible(config):
+            raise BundleError(f"The model file's {CONFIG} is damaged: {fault}.")
         return config
+
+
+def _impossible(config: Config) -> str:
+    """What in a config cannot be, or nothing."""
+    texts = (config.task, config.model, *config.classes, *config.paths)
+    checks = {
+        "a name is not text": all(isinstance(text, str) for text in texts),
+        "its class list is empty or repeats a name": len(set(config.classes)) > 0
+        and len(set(config.classes)) == len(config.classes),
+        "its image size is impossible": type(config.image_size) is int
+        and 0 < config.image_size <= 4096,
+        "its way of resizing is not known": config.resize in ("pad", "stretch", "crop"),
+        "its precision is not known": config.precision in ("float32", "bfloat16"),
+        "its head is not known": config.head in ("features", "pooled", "flatten"),
+        "its head lacks a transform": config.head != "features"
+        or (bool(config.widths) and config.transform in get_args(Transform)),
+        "its widths are not numbers": all(type(w) is int and 0 < w < 1e6 for w in config.widths),
+        "its temperature is not a positive number": _is_positive(config.temperature),
+        "its threshold is not a positive number": config.threshold is None
+        or _is_positive(config.threshold),
+        "its training images and labels differ in number": len(config.paths) == len(config.labels),
+        "a training label is no class": all(
+            type(k) is int and 0 <= k < len(config.classes) for k in config.labels
+        ),
+    }
+    return next((words for words, holds in checks.items() if not holds), "")
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e30
 
 
 def _is_needed(spec: dataclasses.Field[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 
@@ -34,6 +35,9 @@ _ClickUsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name no terminal can show is escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(run(sys.argv[1:]))
     except BrokenPipeError:  # the reader (`head`) has enough: no complaint, no traceback
@@ -68,8 +72,11 @@ def _run(arguments: list[str]) -> int:
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
     app.command()(getattr(importlib.import_module(module), function))
     command = typer.main.get_command(app)
-    try:
-        result = command.main(arguments[1:], prog_name=f"ken {name}", standalone_mode=False)
+    try:  # not command.main: it turns a broken pipe into exit code 1
+        with command.make_context(f"ken {name}", arguments[1:]) as context:
+            result = command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
     except _ClickUsageError as error:
         known = [option for parameter in command.params for option in parameter.opts]
         raise UsageError(f"{_in_words(error, known)} See `ken {name} --help`.") from None

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -18,7 +19,6 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from kenspeckle.answer import Finding
 from kenspeckle.verbs.progress import Stage, Tell, quiet
@@ -81,11 +81,12 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table."""
-    table = Table(*header, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    console.print(table)
+    """A plain table; a row is one line however narrow the terminal, so that it can be cut up."""
+    every = [header, *rows]
+    widths = [max(cell_len(row[i]) for row in every) for i in range(len(header))]
+    for row in every:
+        cells = (cell + " " * (w - cell_len(cell)) for cell, w in zip(row, widths, strict=True))
+        console.print("  ".join(cells).rstrip(), soft_wrap=True, markup=False)
 
 
 def percent(score: Mapping[str, Any]) -> str:

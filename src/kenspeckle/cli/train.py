@@ -186,6 +186,8 @@ def _say(report: Any, folder: Path, json: bool) -> None:
         terminal.print_json({**report, "run": str(folder)})
         return
     model = folder / "weights" / "best.ken"
-    terminal.console.print(f"\nmodel   {model}", soft_wrap=True)
-    terminal.console.print(f"report  {folder / 'report.html'}", soft_wrap=True)
-    terminal.console.print(f"next    ken predict --model {model} PHOTO", soft_wrap=True)
+    terminal.console.print(f"\nmodel   {model}", soft_wrap=True, markup=False)
+    terminal.console.print(f"report  {folder / 'report.html'}", soft_wrap=True, markup=False)
+    terminal.console.print(
+        f"next    ken predict --model {model} PHOTO", soft_wrap=True, markup=False
+    )

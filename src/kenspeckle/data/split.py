@@ -138,7 +138,9 @@ def _groups(
         first = min(called[row] for row in rows)
         text = f"{seed}\x1f{first}".encode("utf-8", "surrogateescape")
         order = hashlib.blake2b(text, digest_size=16).digest()
-        gathered.append(_Group(rows, Counter(labels[row] for row in rows), order))
+        # In class order: sums of floats, and so ties, must not depend on the order of the rows.
+        counts = Counter(sorted(labels[row] for row in rows))
+        gathered.append(_Group(rows, counts, order))
     return sorted(gathered, key=lambda group: group.order)
 
 

@@ -145,11 +145,23 @@ def candidates(
     bank = SIGNED_BANK if bool((vectors[:, -widths[-1] :] < 0).any()) else BANK
     if name == "auto":
         return [PROTOTYPES] if np.bincount(targets).max() == 1 else bank
-    every = {kind.name: kind for kind in (*bank, PROTOTYPES)}
-    if name not in every:
-        hint = nearest(name, every) or "."
-        raise UsageError(f"There is no head '{name}'{hint} Known: auto, {', '.join(every)}.")
-    return [every[name]]
+    check_head(name)
+    chosen = [kind for kind in (*bank, PROTOTYPES) if kind.name == name]
+    if not chosen:
+        raise UsageError(f"The head '{name}' takes a root, and this network's features are signed.")
+    return chosen
+
+
+def check_head(name: str) -> None:
+    """Refuse a name that is neither `auto` nor one of the bank.
+
+    Raises:
+        UsageError: naming the nearest.
+    """
+    known = ["auto", *(kind.name for kind in (*BANK, PROTOTYPES))]
+    if name not in known:
+        hint = nearest(name, known) or "."
+        raise UsageError(f"There is no head '{name}'{hint} Known: {', '.join(known)}.")
 
 
 def linear_layer(

@@ -76,31 +76,32 @@ def extract(
         fit_name: how images became squares, such as `224-pad`: another fit, another vector.
         folder: of the cache; None remembers nothing.
     """
-    pool = _pool(network, fit_name, folder)
-    missing = np.flatnonzero(pool.rows(keys) < 0)
-    found = len(keys) - len(missing)
-    # In pieces, so that a run that is stopped has lost little.
-    for start in range(0, len(missing), 512):
-        some = missing[start : start + 512]
+    with _pool(network, fit_name, folder) as pool:
+        missing = np.flatnonzero(pool.rows(keys) < 0)
+        found = len(keys) - len(missing)
+        # In pieces, so that a run that is stopped has lost little.
+        for start in range(0, len(missing), 512):
+            some = missing[start : start + 512]
 
-        def report(done: int, total: int, before: int = found + start) -> None:
-            if progress:
-                progress(before + done, len(keys))
+            def report(done: int, total: int, before: int = found + start) -> None:
+                if progress:
+                    progress(before + done, len(keys))
 
-        chosen = Chosen(images, torch.from_numpy(some))
-        vectors = in_parallel(network.vectors, chosen, network.precision, report)
-        facts = np.zeros(len(some), _NO_FACTS)
-        pool.append([keys[i] for i in some], vectors.numpy(), facts)
-    if progress:
-        progress(len(keys), len(keys))
-    return np.asarray(pool.take(pool.rows(keys)), dtype=np.float32)
+            chosen = Chosen(images, torch.from_numpy(some))
+            vectors = in_parallel(network.vectors, chosen, network.precision, report)
+            facts = np.zeros(len(some), _NO_FACTS)
+            pool.append([keys[i] for i in some], vectors.numpy(), facts)
+        if progress:
+            progress(len(keys), len(keys))
+        return np.asarray(pool.take(pool.rows(keys)), dtype=np.float32)
 
 
 def remembered(
     network: FeatureNetwork, keys: Sequence[bytes], fit_name: str, folder: Path | None
 ) -> NDArray[np.bool_]:
     """(N,) which images' vectors the cache in `folder` holds already."""
-    return _pool(network, fit_name, folder).rows(keys) >= 0
+    with _pool(network, fit_name, folder) as pool:
+        return pool.rows(keys) >= 0
 
 
 def _pool(network: FeatureNetwork, fit_name: str, folder: Path | None) -> Pool:

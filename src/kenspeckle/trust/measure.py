@@ -25,26 +25,43 @@ def measure(
     """Scores with intervals and what lies behind them, as plain values.
 
     Args:
-        answers: N, with probabilities; a refused one counts by its likeliest class.
+        answers: N, with probabilities; a refused one counts by its likeliest class. With none
+            there are no scores.
         labels: N true classes.
         groups: N, where images belong together; intervals are then over groups.
     """
+    if not answers:
+        return _nothing(task.classes)
     number = {name: i for i, name in enumerate(task.classes)}
     true = np.array([number[label] for label in labels])
     likely = np.array([[a.probabilities[c] for c in task.classes] for a in answers])
     said = likely.argmax(1)
     named = [str(g) for g in groups] if groups is not None else None
     bare = [_bare(a, task.classes[k]) for a, k in zip(answers, said, strict=True)]
-    scores = dict(task.score(bare, labels, named))
-    scores["calibration_error"] = calibration_score(likely, true)
-    majority = np.bincount(true).max() / len(true)
+    scores = {
+        **task.score(bare, labels, named),
+        "calibration_error": calibration_score(likely, true),
+    }
     return {
         "scores": {name: score.as_dict() for name, score in scores.items()},
-        "majority_share": float(majority),
+        "majority_share": float(np.bincount(true).max() / len(true)),
         "confusion": confusion(true, said, len(task.classes)).tolist(),
         "classes": per_class(true, said, task.classes, named),
         "reliability": reliability(likely, true, bins=10),
         "mistakes": _mistakes(bare, labels),
+    }
+
+
+def _nothing(classes: Sequence[str]) -> dict[str, Any]:
+    """The same where no image could be both learned from and measured on: no score at all."""
+    none = np.zeros(0, dtype=np.int64)
+    return {
+        "scores": {},
+        "majority_share": 0.0,
+        "confusion": confusion(none, none, len(classes)).tolist(),
+        "classes": per_class(none, none, classes, None),
+        "reliability": [],
+        "mistakes": [],
     }
 
 

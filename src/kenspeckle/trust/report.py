@@ -46,6 +46,11 @@ def sentence(report: Mapping[str, Any]) -> str:
     measured on 150 held-out images); always saying the commonest class would be right 20 times
     in 100.'
     """
+    if not report["scores"]:
+        return (
+            "How well it does could not be measured, since every class has a single image or a "
+            "single group of images: add a second one of each class."
+        )
     score = report["scores"]["accuracy_score"]
     where = on_images(report["measured"], score)
     if score["n"] < FEW:

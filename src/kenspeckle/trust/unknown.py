@@ -48,6 +48,7 @@ class Familiar:
         return np.concatenate(rows), np.concatenate(cosines)
 
 
+SMALLEST = 1e-6  # threshold where all held-out images are copies: float32 rounding is 1e-7
 FEWEST = 20  # held-out images: with fewer, a 95 % quantile is the largest one or two
 
 
@@ -80,7 +81,7 @@ def familiar_from(vectors: Floats, held_out: Floats, refused_share: float) -> Fa
     reference = np.sort(held_out)
     threshold = float("inf")
     if len(reference) >= FEWEST:
-        threshold = float(np.quantile(reference, 1 - refused_share))
+        threshold = max(SMALLEST, float(np.quantile(reference, 1 - refused_share)))
     return Familiar(vectors, threshold, reference)
 
 
@@ -88,7 +89,7 @@ def refuse_unknown(answers: list[Answer], distances: Floats, threshold: float) -
     """The answers, with those beyond the threshold turned into `unknown`."""
     told = []
     for answer, distance in zip(answers, distances, strict=True):
-        ratio = float(distance / threshold) if threshold > 0 else float("inf")
+        ratio = max(0.0, float(distance)) / max(threshold, SMALLEST)
         if ratio <= 1:
             told.append(replace(answer, distance=ratio))
             continue

@@ -29,6 +29,7 @@ from kenspeckle.models.pretrained import is_pretrained
 from kenspeckle.recipe import Recipe
 from kenspeckle.score import proportion
 from kenspeckle.tasks import TASKS
+from kenspeckle.training.bank import check_head
 from kenspeckle.trust.measure import measure
 from kenspeckle.trust.report import card, sentence, write_report
 from kenspeckle.trust.unknown import refuse_unknown
@@ -137,6 +138,7 @@ def settled(recipe: Recipe, budget: str | None, settings: Mapping[str, Any] | No
     if settings:
         recipe = recipe.changed(settings)
     TASKS.row(recipe.task)
+    check_head(recipe.head)
     facts = {} if recipe.model.startswith("timm:") else BACKBONES.row(recipe.model).facts
     size, smallest = facts.get("image_size", 224), facts.get("smallest", 1)
     if recipe.data.image_size is not None and recipe.data.image_size < smallest:
@@ -177,7 +179,16 @@ def _check_ranges(recipe: Recipe) -> None:
             ("training.epochs", recipe.training.epochs, _between(1, 1e6), "1 or more"),
             ("training.steps", recipe.training.steps, _between(1, 1e12), "1 or more"),
             ("training.batch_size", recipe.training.batch_size, _between(1, 1e6), "1 or more"),
-            ("training.learning_rate", recipe.training.learning_rate, _between(0, 1e3), "positive"),
+            ("training.learning_rate", recipe.training.learning_rate, _positive, "above 0"),
+            ("training.seed", recipe.training.seed, _between(0, 2**63), "0 or more"),
+            ("data.seed", recipe.data.seed, _between(0, 2**63), "0 or more"),
+            ("training.threads", recipe.training.threads, _between(1, 4096), "1 or more"),
+            ("training.l1", recipe.training.l1, _between(0, 1e6), "0 or more"),
+            ("training.l2", recipe.training.l2, _between(0, 1e6), "0 or more"),
+            ("training.weight_decay", recipe.training.weight_decay, _between(0, 1e6), "0 or more"),
+            ("training.clip", recipe.training.clip, _positive, "above 0"),
+            ("training.patience", recipe.training.patience, _between(0, 1e9), "0 or more"),
+            ("training.budget_seconds", recipe.training.budget_seconds, _positive, "above 0"),
             ("training.smoothing", recipe.training.smoothing, _between(0, 0.99), "in [0, 1)"),
             ("training.averaging", recipe.training.averaging, _between(0, 0.999999), "in [0, 1)"),
             ("dropout", recipe.dropout, _between(0, 0.99), "in [0, 1)"),
@@ -187,6 +198,10 @@ def _check_ranges(recipe: Recipe) -> None:
     ]
     if faults:
         raise UsageError("The recipe asks for what cannot be: " + "; ".join(faults) + ".")
+
+
+def _positive(value: float) -> bool:
+    return 0 < value < 1e9
 
 
 def _between(low: float, high: float) -> Any:

@@ -16,8 +16,9 @@ from kenspeckle.data.batch import Chosen
 from kenspeckle.data.split import Parts, folds, split
 from kenspeckle.errors import DataError
 from kenspeckle.files import cache_folder, sha256
+from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.pretrained import make_backbone
-from kenspeckle.models.runtime import Precision, faster_precision, for_inference, in_parallel
+from kenspeckle.models.runtime import Precision, for_inference, in_parallel, remembered_precision
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks.classify import Classify
 from kenspeckle.tasks.task import Network
@@ -29,7 +30,13 @@ from kenspeckle.training.bank import (
     linear_layer,
     transform_vectors,
 )
-from kenspeckle.training.features import FeatureNetwork, extract, feature_network, remembered
+from kenspeckle.training.features import (
+    FeatureNetwork,
+    extract,
+    feature_network,
+    remembered,
+    weights_hash,
+)
 from kenspeckle.trust.calibration import fit_temperature
 from kenspeckle.trust.evaluate import FitAndAnswer, Trial, choose, compare
 from kenspeckle.trust.unknown import fit_familiar, unit
@@ -142,7 +149,8 @@ def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
             temperature = fit_temperature(chosen.logits, targets[learn]).value
         linear = bank.fit(kind, learn)
         if crossed:
-            measured, logits = learn, _nested(bank, learn, tell)
+            measured = _measurable(bank, learn)
+            logits = _nested(bank, learn, tell)[np.isin(learn, measured)]
             how = "cross-validation: each image was answered by a model that had not seen it"
         else:
             measured = parts.test
@@ -215,17 +223,20 @@ def _evenly(prepared: Prepared, rows: Ints, count: int) -> Ints:
     return rows[np.argsort(rank, kind="stable")[: max(count, int((rank < 0).sum()))]]
 
 
-def _precision(recipe: Recipe, backbone: torch.nn.Module, prepared: Prepared) -> Precision:
+def _precision(recipe: Recipe, backbone: Backbone, prepared: Prepared) -> Precision:
     if recipe.training.precision is not None:
         return recipe.training.precision
     few = prepared.images[torch.arange(min(4, len(prepared.images)))]
-    return faster_precision(for_inference(backbone), few)
+    identity = weights_hash(backbone)
+    return remembered_precision(for_inference(backbone), few, identity, cache_folder())
 
 
 def _nested(bank: _Bank, rows: Ints, tell: Tell) -> Floats:
     """Each row's logits from a head chosen, fitted and calibrated on other folds only."""
-    number = bank.folds(rows, bank.recipe.data.seed)
+    number = _fold_numbers(bank, rows)
     logits = np.zeros((len(rows), bank.classes))
+    if not number.any():  # one fold: nothing to learn from outside it
+        return logits
     for fold in range(number.max() + 1):
         tell(Stage("cross-validating", fold, int(number.max()) + 1))
         inside, outside = rows[number == fold], rows[number != fold]
@@ -236,6 +247,14 @@ def _nested(bank: _Bank, rows: Ints, tell: Tell) -> Floats:
         answered = bank.answer(kind, bank.fit(kind, outside), inside)
         logits[number == fold] = answered / temperature
     return logits
+
+
+def _measurable(bank: _Bank, rows: Ints) -> Ints:
+    """The rows whose class is still there when their group is held out."""
+    groups_of: dict[int, set[int]] = {}
+    for k, group in zip(bank.targets[rows].tolist(), bank.groups[rows].tolist(), strict=True):
+        groups_of.setdefault(k, set()).add(group)
+    return np.array([i for i in rows if len(groups_of[int(bank.targets[i])]) > 1], dtype=np.int64)
 
 
 def _fold_numbers(bank: _Bank, rows: Ints) -> Ints:

@@ -1,6 +1,6 @@
 """Claim: a run that is killed at any moment and resumed ends in the same file, byte by byte.
 
-A run of `ken train --model seed-cnn` (scikit-learn's 1797 digits, 300 updates, the recipe resolved)
+A run of `ken train --model seed-cnn` (scikit-learn's 1797 digits, 100 updates, the recipe resolved)
 is killed with SIGKILL at a moment drawn evenly from the length of an undisturbed run, resumed,
 killed again, ten times if it does not end before, and then left to end; 100 kills in all. Its
 `best.ken` is compared with the undisturbed run's. Snapshots are taken every 0.2 s instead of every
@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 from kenspeckle.recipe import Recipe
 
 KILLS, A_RUN = 100, 10
-STEPS = 300
+STEPS = 100
 OFTEN = """
 import kenspeckle.training.fit as fit
 fit.FIRST_SAVE_SECONDS, fit.SAVE_SHARE = 0.2, 0.5

@@ -153,3 +153,11 @@ def test_a_split_of_other_images_is_refused(tmp_path):
     write_split(tmp_path / "split.csv", whole, divide(np.zeros(3, np.int64), np.arange(3)))
     with pytest.raises(DataError, match=r"names 2 files .* the first is b.png in line 3"):
         read_split(tmp_path / "split.csv", dataset_of("a.png", "z.png"))
+
+
+def test_every_class_with_two_groups_is_measured_even_where_groups_are_large():
+    targets = np.array([0] * 12 + [1] * 12)
+    groups = np.array([i // 3 for i in range(12)] + [4 + i // 3 for i in range(12)])
+    parts = divide(targets, groups, test_share=0.2, tune_share=0.15)
+    assert set(targets[parts.test].tolist()) == {0, 1}
+    assert set(targets[parts.train].tolist()) == {0, 1}

@@ -159,7 +159,6 @@ UNCHECKED = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason="Config.from_json does not look at these yet")
 @pytest.mark.parametrize("changes", UNCHECKED, ids=str)
 def test_a_config_that_contradicts_the_rest(ken, image, small_model, tmp_path, changes):
     model = with_config(small_model, tmp_path / "m.ken", **changes)

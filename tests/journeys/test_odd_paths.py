@@ -53,7 +53,6 @@ def test_a_folder_of_any_name_holds_images_runs_and_models(ken, small, tmp_path,
     assert (tmp_path / name / "why.png").is_file()
 
 
-@pytest.mark.xfail(strict=True, reason="train prints its paths as Rich markup")
 @pytest.mark.parametrize("name", ["a[b]", "[red]x"])
 def test_the_paths_that_train_prints_are_there(ken, small, tmp_path, name):
     out = ken("train", small, *TINY, "--project", tmp_path / name, "-q").went_well()
@@ -112,7 +111,6 @@ def test_names_that_are_no_utf8_are_answered_for(ken, ken_process, small, small_
     assert said.out.startswith(os.fsdecode(odd))
 
 
-@pytest.mark.xfail(strict=True, reason="main leaves the streams' error handling at strict")
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
 def test_no_name_is_too_odd_for_a_terminal(ken_process, small, small_model, tmp_path, encoding):
     image = os.fsdecode(os.fsencode(tmp_path / "玫瑰") + b"\xe9.png")

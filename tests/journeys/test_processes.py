@@ -37,7 +37,6 @@ def test_a_list_on_stdin_may_hold_any_name(ken_process, small, small_model):
     assert [line.split(": ")[0] for line in said.went_well().splitlines()] == names.splitlines()
 
 
-@pytest.mark.xfail(strict=True, reason="Click turns the broken pipe into exit code 1 before main")
 @pytest.mark.skipif(os.name == "nt", reason="there are no pipes that break there")
 def test_a_reader_that_has_enough_is_no_fault(small, small_model, cache):
     command = [sys.executable, "-m", "kenspeckle", "predict", "-q", "-m", str(small_model)]

@@ -102,7 +102,7 @@ def split(
             dropped += [row for row in group.rows if owner[row] != part]
     open_parts = [part for part in _PARTS if part == "train" or part not in owner]
     quotas = _quotas(pool, open_parts, test_share, tune_share)
-    for group, part in _assigned(pool, quotas):
+    for group, part in _completed(list(_assigned(pool, quotas)), quotas):
         chosen[part] += group.rows
     train, val, test = (_rows(chosen[part]) for part in _PARTS)
     return Parts(train, val, test, _rows(dropped), tuple(_notes(pool, open_parts, len(dropped))))
@@ -190,6 +190,38 @@ def _assigned(
         for number, count in group.classes.items():
             lack[part][number] -= count
         yield group, part
+
+
+def _completed(
+    assigned: list[tuple[_Group, Split]], quotas: Mapping[Split, Mapping[int, float]]
+) -> list[tuple[_Group, Split]]:
+    """The same, with a group moved to where a class should be measured and has none.
+
+    That happens where groups are large beside a part: a group of 3 brings a part that wants 2 no
+    nearer to it than none does.
+    """
+    part_of = [part for _, part in assigned]
+    in_train = Counter(n for (group, part) in assigned if part == "train" for n in group.classes)
+    for part in [part for part in ("test", "val") if part in quotas]:
+        there = {
+            n for (g, _), p in zip(assigned, part_of, strict=True) if p == part for n in g.classes
+        }
+        for number in sorted(n for n, wanted in quotas[part].items() if wanted and n not in there):
+            if number in there:
+                continue
+            movable = [
+                i
+                for i, (group, _) in enumerate(assigned)
+                if part_of[i] == "train"
+                and number in group.classes
+                and all(in_train[n] > 1 for n in group.classes)
+            ]
+            if movable:
+                smallest = min(movable, key=lambda i: (len(assigned[i][0].rows), i))
+                part_of[smallest] = part
+                in_train.subtract(assigned[smallest][0].classes.keys())
+                there |= assigned[smallest][0].classes.keys()
+    return [(group, part) for (group, _), part in zip(assigned, part_of, strict=True)]
 
 
 def _lone_classes(pool: Sequence[_Group]) -> set[int]:

@@ -1,7 +1,7 @@
 """Claim: 200 photographs of 12 megapixels become a measured model in 60 CPU seconds.
 
-200 images of flowers5 (40 a class) enlarged to 4000 x 3000 (bicubic, JPEG of quality 90, made once;
-0.8 MB each, where a camera's have 3 to 5 and take longer to decode). `ken train` as a whole process,
+200 images of flowers5 (40 a class) enlarged to 4000 x 3000 (bicubic, JPEG of quality 90,
+0.8 MB each; a camera's have 3 to 5 and take longer). `ken train` as a whole process,
 nothing cached, three times; then once more by stage.
 Run: `python benchmarks/photos_12mp.py`.
 """

@@ -80,6 +80,8 @@ def load_file(backbone: nn.Module, path: Path) -> str:
             "read, because they can run code; convert them with `safetensors` first."
         ) from None
     own = backbone.state_dict()
+    if not own.keys() & tensors.keys():  # a file made for timm lacks the name of our wrapper
+        tensors = {f"body.{name}": tensor for name, tensor in tensors.items()}
     optional = {"mean", "std"}
     missing = sorted(own.keys() - tensors.keys() - optional)
     foreign = sorted(tensors.keys() - own.keys())

@@ -69,6 +69,15 @@ def _timm() -> Any:
     return importlib.import_module("timm")
 
 
+class _Kind(type):
+    """A class that has whatever attribute is asked of it, such as `InterpolationMode.NEAREST`."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Kind(name, (), {})
+
+
 class _Anything(types.ModuleType):
     """A module that has whatever is imported from it; using it for real is an error."""
 
@@ -79,7 +88,7 @@ class _Anything(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return type(name, (), {})
+        return _Kind(name, (), {})
 
 
 def _stand_in_for_torchvision() -> None:
@@ -98,4 +107,8 @@ def _stand_in_for_torchvision() -> None:
         ".utils",
     )
     for part in parts:
-        sys.modules[f"torchvision{part}"] = _Anything(f"torchvision{part}")
+        module = _Anything(f"torchvision{part}")
+        sys.modules[module.__name__] = module
+        parent, _, child = module.__name__.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, module)

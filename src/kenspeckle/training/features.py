@@ -42,12 +42,18 @@ class FeatureNetwork:
         return pooled(self.stages(images), self.widths)
 
 
-def feature_network(backbone: Backbone, precision: Precision) -> FeatureNetwork:
-    """`backbone` folded, with the widths of its deepest stages."""
+def feature_network(
+    backbone: Backbone, precision: Precision, image_size: int = 64
+) -> FeatureNetwork:
+    """`backbone` folded, with the widths of its deepest stages.
+
+    Args:
+        image_size: pixels a side of the images to come; some networks take no other.
+    """
     folded = for_inference(backbone)
     assert isinstance(folded, Backbone)
     with torch.inference_mode():
-        maps = folded.stages(torch.zeros(1, backbone.in_channels, 64, 64))
+        maps = folded.stages(torch.zeros(1, backbone.in_channels, image_size, image_size))
     widths = tuple(m.shape[1] for m in maps[-DEEPEST:])
     return FeatureNetwork(folded.stages, widths, weights_hash(backbone), precision)
 

@@ -111,7 +111,7 @@ def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
     backbone = make_backbone(recipe.model, recipe.weights).eval()
     precision = _precision(recipe, backbone, prepared)
     recipe = replace(recipe, training=replace(recipe.training, precision=precision))
-    network = feature_network(backbone, precision)
+    network = feature_network(backbone, precision, recipe.data.image_size or 224)
     if recipe.weights not in (None, "hub"):
         tell(Stage("weights", words=f"{recipe.weights}, SHA-256 {sha256(Path(recipe.weights))}"))
     fit_name = f"{recipe.data.image_size}-{recipe.data.resize}"

@@ -128,7 +128,13 @@ def train(
                     "--resume repeats the run's own recipe; leave the other choices out."
                 )
             result = run(
-                past.data, past.recipe, columns=past.columns, folder=resume, resume=True, tell=tell
+                past.data,
+                past.recipe,
+                columns=past.columns,
+                split=past.split,
+                folder=resume,
+                resume=True,
+                tell=tell,
             )
             folder = resume
         else:

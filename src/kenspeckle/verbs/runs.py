@@ -49,12 +49,17 @@ class Past:
     data: Path
     columns: Mapping[str, str]
     recipe: Recipe
+    split: Path | None
 
 
-def remember(folder: Path, data: Path, columns: Mapping[str, str], recipe: Recipe) -> None:
+def remember(folder: Path, past: Past) -> None:
     """Write down what a run is started with, so that it can be resumed."""
-    recipe.to_yaml(folder / "args.yaml")
-    start = {"data": str(data.resolve()), "columns": dict(columns)}
+    past.recipe.to_yaml(folder / "args.yaml")
+    start = {
+        "data": str(past.data.resolve()),
+        "columns": dict(past.columns),
+        "split": None if past.split is None else str(past.split.resolve()),
+    }
     write_text(folder / "start.json", json.dumps(start, indent=1) + "\n")
 
 
@@ -66,7 +71,9 @@ def resumed_run(folder: Path) -> Past:
     """
     try:
         start = json.loads((folder / "start.json").read_text("utf-8"))
-        return Past(Path(start["data"]), start["columns"], Recipe.from_yaml(folder / "args.yaml"))
+        split = None if start["split"] is None else Path(start["split"])
+        recipe = Recipe.from_yaml(folder / "args.yaml")
+        return Past(Path(start["data"]), start["columns"], recipe, split)
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(
             f"There is no run to resume in {folder}; name the folder of a run, such as "

@@ -37,7 +37,7 @@ from kenspeckle.verbs.model import Model
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared, prepare, stop_if_hopeless
 from kenspeckle.verbs.progress import Stage, Tell, quiet
-from kenspeckle.verbs.runs import remember
+from kenspeckle.verbs.runs import Past, remember
 from kenspeckle.verbs.tables import write_predictions, write_rows
 from kenspeckle.verbs.train_features import train_features
 from kenspeckle.verbs.train_loop import Extras, train_loop
@@ -81,7 +81,7 @@ def train(
     prepared = _prepared(data, recipe, columns, split, tell)
     if folder is not None:
         write_issues(folder / "data_issues.csv", prepared.findings)
-        remember(folder, Path(data), columns or {}, recipe)
+        remember(folder, Past(Path(data), columns or {}, recipe, split))
     if recipe.freeze:
         outcome = train_features(prepared, recipe, tell)
     else:

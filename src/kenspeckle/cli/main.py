@@ -35,11 +35,15 @@ _ClickUsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file name no terminal can show is escaped
-            stream.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name may be no text at all, or of a script that the terminal does not know.
+            is_unicode = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if is_unicode else "backslashreplace")
     try:
-        sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+        sys.stdout.flush()  # a reader that left is noticed here, not while the process ends
+        sys.exit(code)
     except BrokenPipeError:  # the reader (`head`) has enough: no complaint, no traceback
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(0)

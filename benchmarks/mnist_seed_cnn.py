@@ -32,7 +32,7 @@ from kenspeckle.models.pretrained import make_backbone
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks.classify import Classify
 from kenspeckle.training.fit import fit
-from kenspeckle.verbs.train import settled
+from kenspeckle.verbs.settle import settled
 from kenspeckle.verbs.train_loop import _resolved
 
 MNIST = DATA / "mnist"

@@ -33,7 +33,9 @@ def train(
     recipe: Annotated[
         Path | None, typer.Option("--recipe", help="Start from this args.yaml.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Passes over the images, at most.")
+    ] = None,
     batch_size: Annotated[
         str | None, typer.Option("--batch-size", "--batch", "-b", help="A number, or `full`.")
     ] = None,
@@ -41,7 +43,9 @@ def train(
         int | None, typer.Option("--imgsz", "--img-size", help="Pixels a side.")
     ] = None,
     resize: Annotated[str | None, typer.Option("--resize", help="pad, stretch or crop.")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", "--learning-rate")] = None,
+    lr: Annotated[
+        float | None, typer.Option("--lr", "--learning-rate", help="Peak of the schedule.")
+    ] = None,
     opt: Annotated[
         str | None,
         typer.Option("--opt", help="sgd, momentum, nesterov, rmsprop, adam, adamw, lbfgs."),
@@ -61,15 +65,17 @@ def train(
     freeze: Annotated[
         str | None, typer.Option("--freeze", help="yes: features only; no: train all.")
     ] = None,
-    device: Annotated[str | None, typer.Option("--device")] = None,
-    seed: Annotated[int | None, typer.Option("--seed")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of the split and of training.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any recipe key: training.clip=1.")
     ] = None,
     columns: options.Columns = "",
     split: Annotated[Path | None, typer.Option("--split", help="A split.csv to use again.")] = None,
     project: Annotated[Path, typer.Option("--project", help="Where runs go.")] = Path("runs/train"),
-    name: Annotated[str, typer.Option("--name")] = "exp",
+    name: Annotated[str, typer.Option("--name", help="The run; numbered if it exists.")] = "exp",
     exist_ok: Annotated[
         bool, typer.Option("--exist-ok", help="Overwrite a run of that name.")
     ] = False,

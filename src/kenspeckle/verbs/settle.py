@@ -1,0 +1,111 @@
+"""A recipe made ready: settings applied, names and ranges checked, before any image is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from kenspeckle.errors import UsageError
+from kenspeckle.models import BACKBONES
+from kenspeckle.models.pretrained import is_pretrained
+from kenspeckle.recipe import Recipe
+from kenspeckle.tasks import TASKS
+from kenspeckle.training.bank import check_head
+
+
+def settled(recipe: Recipe, budget: str | None, settings: Mapping[str, Any] | None) -> Recipe:
+    """The recipe with settings applied and names checked, before any image is read."""
+    if budget is not None:
+        settings = {**(settings or {}), "training.budget_seconds": seconds_of(budget)}
+    if settings:
+        recipe = recipe.changed(settings)
+    TASKS.row(recipe.task)
+    check_head(recipe.head)
+    facts = {} if recipe.model.startswith("timm:") else BACKBONES.row(recipe.model).facts
+    size, smallest = facts.get("image_size", 224), facts.get("smallest", 1)
+    if recipe.data.image_size is not None and recipe.data.image_size < smallest:
+        raise UsageError(
+            f"{recipe.model} needs images of {smallest} pixels a side or more, found --imgsz "
+            f"{recipe.data.image_size}. Small images are enlarged: leave --imgsz out."
+        )
+    _check_device(recipe.training.device)
+    pretrained = is_pretrained(recipe.model, recipe.weights)
+    if recipe.freeze and not pretrained:
+        raise UsageError(
+            f"{recipe.model} has no trained weights to freeze. Give some with --weights FILE, or "
+            "train it from scratch with --freeze no."
+        )
+    data = replace(recipe.data, image_size=recipe.data.image_size or size)
+    _check_ranges(recipe)
+    return replace(recipe, freeze=pretrained if recipe.freeze is None else recipe.freeze, data=data)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        usable = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise UsageError(
+            f"There is no device '{device}' here. Usable: {', '.join(usable)}."
+        ) from None
+
+
+def _check_ranges(recipe: Recipe) -> None:
+    faults = [
+        f"'{name}' should be {words}, found {value}"
+        for name, value, fits, words in (
+            ("data.image_size", recipe.data.image_size, _between(1, 4096), "from 1 to 4096 pixels"),
+            ("data.test_share", recipe.data.test_share, _between(0, 0.9), "from 0 to 0.9"),
+            ("data.tune_share", recipe.data.tune_share, _between(0, 0.9), "from 0 to 0.9"),
+            ("data.folds", recipe.data.folds, _between(2, 100), "from 2 to 100"),
+            ("training.epochs", recipe.training.epochs, _between(1, 1e6), "1 or more"),
+            ("training.steps", recipe.training.steps, _between(1, 1e12), "1 or more"),
+            ("training.batch_size", recipe.training.batch_size, _between(1, 1e6), "1 or more"),
+            ("training.learning_rate", recipe.training.learning_rate, _positive, "above 0"),
+            ("training.seed", recipe.training.seed, _between(0, 2**63), "0 or more"),
+            ("data.seed", recipe.data.seed, _between(0, 2**63), "0 or more"),
+            ("training.threads", recipe.training.threads, _between(1, 4096), "1 or more"),
+            ("training.l1", recipe.training.l1, _between(0, 1e6), "0 or more"),
+            ("training.l2", recipe.training.l2, _between(0, 1e6), "0 or more"),
+            ("training.weight_decay", recipe.training.weight_decay, _between(0, 1e6), "0 or more"),
+            ("training.clip", recipe.training.clip, _positive, "above 0"),
+            ("training.patience", recipe.training.patience, _between(0, 1e9), "0 or more"),
+            ("training.budget_seconds", recipe.training.budget_seconds, _positive, "above 0"),
+            ("training.smoothing", recipe.training.smoothing, _between(0, 0.99), "in [0, 1)"),
+            ("training.averaging", recipe.training.averaging, _between(0, 0.999999), "in [0, 1)"),
+            ("dropout", recipe.dropout, _between(0, 0.99), "in [0, 1)"),
+            ("unknown_share", recipe.unknown_share, _between(0, 0.99), "in [0, 1)"),
+        )
+        if isinstance(value, (int, float)) and not fits(value)
+    ]
+    if faults:
+        raise UsageError("The recipe asks for what cannot be: " + "; ".join(faults) + ".")
+
+
+def _positive(value: float) -> bool:
+    return 0 < value < 1e9
+
+
+def _between(low: float, high: float) -> Any:
+    return lambda value: low <= value <= high
+
+
+def seconds_of(budget: str) -> float:
+    """A length of time in words -> seconds.
+
+    >>> seconds_of("90s"), seconds_of("5m"), seconds_of("1.5h")
+    (90.0, 300.0, 5400.0)
+    """
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    text = budget.strip().lower()
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    try:
+        seconds = float(number) * units[unit]
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise UsageError(f"The budget '{budget}' is no length of time; say 90s, 10m or 1h.")
+    return seconds

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 _SPEC = importlib.util.spec_from_file_location("tiny_world", Path(__file__).parent / "tiny.py")
 _WORLD = importlib.util.module_from_spec(_SPEC)
@@ -16,11 +15,3 @@ _SPEC.loader.exec_module(_WORLD)
 @pytest.fixture(scope="session")
 def tiny():
     return _WORLD
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

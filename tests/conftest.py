@@ -1,3 +1,5 @@
+"""What every test starts from: one thread, one seed."""
+
 from __future__ import annotations
 
 import pytest

@@ -32,7 +32,7 @@ bench: $(VENV)/.ok  ## how the benchmarks are run
 
 # The stamp is newer than what it was made from, so a changed pin makes the environment anew.
 $(VENV)/.ok: constraints.txt pyproject.toml scripts/install_torch.sh
-	@echo "Setting up $(VENV): two to four minutes, about 1.5 GB."
+	@echo "Setting up $(VENV): one to four minutes, about 1.5 GB."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	scripts/install_torch.sh $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,heif]'

@@ -265,3 +265,14 @@ def vectors_of(folder: Path, columns: Mapping[str, str] | None = None) -> Vector
         dataset.classes,
         network.widths,
     )
+
+
+def whole_processes(store: Store, folder: Path, rounds: int, target: float) -> None:
+    """CPU seconds of `ken train FOLDER`, nothing cached, several times and once by stage."""
+    rows = [store.row(f"whole process {i}", lambda: train_cold(folder)) for i in range(rounds)]
+    stages = store.row("stages", lambda: stages_cold(folder))
+    cells = ((i, row["cpu_s"], row["wall_s"], str(row["load"])) for i, row in enumerate(rows))
+    table([("round", "cpu s", "wall s", "load"), *cells])
+    table([("stage", "cpu s"), *stages["cpu_s_by_stage"].items()])
+    cpu = middle(row["cpu_s"] for row in rows)
+    store.conclude({"cpu_s": cpu, "target": target, "met": cpu["median"] <= target})

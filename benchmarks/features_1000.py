@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bench import Store, middle, stages_cold, table, train_cold, unpacked, work_folder
+from bench import Store, unpacked, whole_processes, work_folder
 
 ROUNDS = 3
 TARGET = 30.0
@@ -35,17 +35,7 @@ def thousand() -> Path:
 
 def main() -> None:
     folder = thousand()
-    store = Store("features_1000", __doc__ or "")
-    rows = [store.row(f"whole process {i}", lambda: train_cold(folder)) for i in range(ROUNDS)]
-    stages = store.row("stages", lambda: stages_cold(folder))
-    table([("round", "cpu s", "wall s", "load"), *((i, *_cells(r)) for i, r in enumerate(rows))])
-    table([("stage", "cpu s"), *stages["cpu_s_by_stage"].items()])
-    cpu = middle(row["cpu_s"] for row in rows)
-    store.conclude({"cpu_s": cpu, "target": TARGET, "met": cpu["median"] <= TARGET})
-
-
-def _cells(row: dict[str, object]) -> tuple[object, ...]:
-    return row["cpu_s"], row["wall_s"], str(row["load"])
+    whole_processes(Store("features_1000", __doc__ or ""), folder, ROUNDS, TARGET)
 
 
 if __name__ == "__main__":

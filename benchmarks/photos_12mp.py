@@ -11,7 +11,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench import Store, middle, stages_cold, table, train_cold, unpacked, work_folder
+from bench import Store, unpacked, whole_processes, work_folder
 from PIL import Image
 
 ROUNDS = 3
@@ -47,18 +47,8 @@ def photographs() -> Path:
 
 def main() -> None:
     folder = photographs()
-    store = Store("photos_12mp", __doc__ or "")
-    rows = [store.row(f"whole process {i}", lambda: train_cold(folder)) for i in range(ROUNDS)]
-    stages = store.row("stages", lambda: stages_cold(folder))
     print(f"{sum(p.stat().st_size for p in folder.rglob('*.jpg')) / 200e6:.2f} MB a photograph")
-    table([("round", "cpu s", "wall s", "load"), *((i, *_cells(r)) for i, r in enumerate(rows))])
-    table([("stage", "cpu s"), *stages["cpu_s_by_stage"].items()])
-    cpu = middle(row["cpu_s"] for row in rows)
-    store.conclude({"cpu_s": cpu, "target": TARGET, "met": cpu["median"] <= TARGET})
-
-
-def _cells(row: dict[str, object]) -> tuple[object, ...]:
-    return row["cpu_s"], row["wall_s"], str(row["load"])
+    whole_processes(Store("photos_12mp", __doc__ or ""), folder, ROUNDS, TARGET)
 
 
 if __name__ == "__main__":

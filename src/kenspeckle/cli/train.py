@@ -149,7 +149,13 @@ def train(
             start = Recipe.from_yaml(recipe) if recipe else Recipe()
             if dry_run:
                 plan = planned(
-                    source, start, budget=budget, settings=chosen, columns=named, tell=tell
+                    source,
+                    start,
+                    budget=budget,
+                    settings=chosen,
+                    columns=named,
+                    split=split,
+                    tell=tell,
                 )
                 if json:
                     terminal.print_json(plan)

@@ -56,11 +56,12 @@ def faster_precision(network: nn.Module, images: Tensor) -> Precision:
 
 
 def remembered_precision(
-    network: nn.Module, images: Tensor, identity: str, folder: Path
+    make: Callable[[], nn.Module], images: Tensor, identity: str, folder: Path
 ) -> Precision:
     """`faster_precision`, measured once a machine: the same answer in the next run.
 
     Args:
+        make: gives the network (as `for_inference` does) where it has to be measured.
         identity: of the network's weights.
         folder: of the cache; one that cannot be written to remembers nothing.
     """
@@ -70,7 +71,7 @@ def remembered_precision(
     with suppress(OSError, ValueError, TypeError):  # none yet, or damaged: measured anew
         known = dict(json.loads(path.read_text("utf-8")))
     if known.get(key) not in ("float32", "bfloat16"):
-        known[key] = faster_precision(network, images)
+        known[key] = faster_precision(make(), images)
         with suppress(StorageError):
             write_text(path, json.dumps(known, indent=1) + "\n")
     return known[key]

@@ -80,11 +80,12 @@ def planned(
     budget: str | None = None,
     settings: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
+    split: Path | None = None,
     tell: Tell = quiet,
 ) -> dict[str, Any]:
     """What `train` would do with these: everything up to the training itself (`--dry-run`)."""
     recipe = settled(recipe or Recipe(), budget, settings)
-    prepared = _prepared(data, recipe, columns, None, tell)
+    prepared = _prepared(data, recipe, columns, split, tell)
     return {
         "plan": plan(prepared, recipe),
         "classes": prepared.used.counts(),

@@ -228,7 +228,7 @@ def _precision(recipe: Recipe, backbone: Backbone, prepared: Prepared) -> Precis
         return recipe.training.precision
     few = prepared.images[torch.arange(min(4, len(prepared.images)))]
     identity = weights_hash(backbone)
-    return remembered_precision(for_inference(backbone), few, identity, cache_folder())
+    return remembered_precision(lambda: for_inference(backbone), few, identity, cache_folder())
 
 
 def _nested(bank: _Bank, rows: Ints, tell: Tell) -> Floats:

@@ -106,6 +106,8 @@ def prepare(
         width=decoded.width,
         height=decoded.height,
         thumbs=thumbs,
+        formats=decoded.formats,
+        images=decoded.images,
     )
     findings = run_checks(dataset, evidence)
     left_out = {path for finding in findings if finding.excluded for path in finding.paths}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kenspeckle.answer import Finding
 from kenspeckle.catalogue import Catalogue
+from kenspeckle.data.batch import Rows
 from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.split import Parts
 from kenspeckle.errors import UnreadableImage
@@ -54,7 +55,15 @@ class Evidence:
         width: (M,) pixels of the original.
         height: (M,) pixels of the original.
         thumbs: (M, 32, 32) grey thumbnails.
+        formats: (M,) names such as `JPEG`.
+        images: (M,) the pictures as the network sees them, (B, C, S, S) uint8 for rows (B,).
+        vectors: (M, D) waist features of a trained network, each of length 1.
+        probabilities: (M, K) out of fold, by a model that had not seen the image; a row of nan
+            where there was none.
         parts: how the dataset's rows are divided.
+
+    Cheap evidence is there in every run of the checks; `vectors` and `probabilities` cost a
+    network's time, and are there in `ken train` with packaged features and `ken check --deep`.
     """
 
     rows: NDArray[np.int64] | None = None
@@ -64,6 +73,10 @@ class Evidence:
     width: NDArray[np.int64] | None = None
     height: NDArray[np.int64] | None = None
     thumbs: NDArray[np.uint8] | None = None
+    formats: Sequence[str] | None = None
+    images: Rows | None = None
+    vectors: NDArray[np.float32] | None = None
+    probabilities: NDArray[np.float64] | None = None
     parts: Parts | None = None
 
 

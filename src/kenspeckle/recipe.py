@@ -20,7 +20,9 @@ from kenspeckle.files import write_text
 class Data:
     """How images become pixels, and which of them are kept for measuring."""
 
-    image_size: int | None = None  # pixels a side; None is the model's own
+    image_size: int | None = (
+        None  # pixels a side; None is the model's own, or less for small images
+    )
     resize: Literal["pad", "stretch", "crop"] = "pad"  # pad keeps the whole image and its shape
     test_share: float = 0.2  # held out for the score, when the folder does not say
     tune_share: float = 0.15  # of the rest, for stopping and temperature, when a loop trains
@@ -45,6 +47,9 @@ class Training:
     clip: float | None = None  # largest gradient norm; None does not clip
     averaging: float = 0.0  # decay of the running average of weights; 0 is off
     smoothing: float = 0.0  # label smoothing of the cross-entropy, in [0, 1)
+    augment: tuple[str, ...] | None = None  # transforms by name; None: those that keep the labels
+    mixup: float = 0.0  # alpha of mixup (Zhang et al. 2018); 0 is off
+    cutmix: float = 0.0  # alpha of cutmix (Yun et al. 2019); 0 is off
     patience: int = 10  # epochs without a better tuning loss before stopping; 0 never stops
     budget_seconds: float | None = None  # wall-clock limit; ends with a usable model
     seed: int = 0
@@ -59,10 +64,13 @@ class Recipe:
     """Everything that decides a run; saved as `args.yaml` beside its results."""
 
     task: str = "classify"
-    model: str = "efficientnet-lite0"
+    model: str | None = None  # None: the packaged network for images, gru for sequences
     weights: str | None = None  # a safetensors file; None is the model's own packaged weights
     freeze: bool | None = None  # None: a pretrained backbone is frozen, a fresh one is trained
     head: str = "auto"  # of frozen features; auto chooses by inner cross-validation
+    loss: Literal["auto", "cross-entropy", "balanced", "focal"] = "auto"  # tasks/losses.py
+    pool: Literal["avg", "max", "avgmax"] = "avg"  # how a loop's head reads the waist
+    positions: Literal["sin2d", "sin1d", "learned", "none"] = "sin2d"  # of a Transformer's tokens
     dropout: float = 0.0  # before the last layer, when a loop trains
     unknown_share: float = 0.05  # share of the user's own images refused, out of fold
     data: Data = field(default_factory=Data)
@@ -95,7 +103,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values."""
-        return dataclasses.asdict(self)
+        return _plain(dataclasses.asdict(self))
 
     def to_yaml(self, path: Path) -> None:
         """Write the recipe as YAML, whole or not at all."""
@@ -119,6 +127,13 @@ class Recipe:
                 inner = child if isinstance(child, dict) else inner.setdefault(parent, {})
             inner[last] = value
         return type(self).from_dict(values, "What was set")
+
+
+def _plain(value: Any) -> Any:
+    """The same with lists for tuples, which YAML and JSON do not know."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _count(n: int) -> str:
@@ -165,6 +180,10 @@ def _match(value: Any, kind: Any) -> tuple[bool, Any]:
         return value in typing.get_args(kind), value
     if kind is type(None):
         return value is None, None
+    if typing.get_origin(kind) is tuple:  # a list of names
+        if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+            return True, tuple(value)
+        return False, None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return True, float(value)
     if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
@@ -180,5 +199,7 @@ def _say(kind: Any) -> str:
         return " or ".join(_say(option) for option in typing.get_args(kind))
     if typing.get_origin(kind) is Literal:
         return " or ".join(str(option) for option in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return "a list of names"
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     return names.get(kind, "nothing (null)")

@@ -7,6 +7,7 @@ from kenspeckle.answer import Answer
 from kenspeckle.score import proportion
 from kenspeckle.tasks.classify import Classify
 from kenspeckle.trust.measure import measure
+from kenspeckle.trust.overfitting import Circumstances, overfitting
 from kenspeckle.trust.report import sentence
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -79,3 +80,91 @@ def make_report():
         return {"sentence": sentence(report), **report}
 
     return make
+
+
+@pytest.fixture
+def make_full_report(make_report):
+    """The same with every optional key: curves that overfit, best answers, nearest images."""
+
+    def make(classes=("cat", "dog", "owl"), n=60):
+        report = make_report(classes, n=n, epochs=12)
+        for row in report["history"]:
+            epoch = row["epoch"]
+            row |= {"tune_loss": 1 / epoch + max(0, epoch - 4) * 0.2, "tune_n": 40}
+            row |= {"train_accuracy": 1 - 0.5 / epoch, "tune_accuracy": 0.7 - 0.3 / epoch}
+        for row in report["mistakes"]:
+            row["nearest"] = ["train/1.png", f"train/{HOSTILE}.png"]
+        first = classes[0]
+        best = {"path": "best/1.png", "label": first, "said": first, "probability": 0.99}
+        known = Circumstances(images_per_class=[20] * len(classes), parameters=10**6)
+        gain = proportion(1, 50).as_dict() | {"value": -0.02, "low": -0.05, "high": 0.01}
+        return report | {
+            "best": [best],
+            "overfitting": overfitting(report["history"], (60, 60), (40, 60), known).as_dict(),
+            "augmentation": ["Flips are off, since they swap b and d."],
+            "losses": "Cross-entropy, since the classes are alike in number.",
+            "tried": [
+                report["tried"][0] | {"seconds": 2.0},
+                report["tried"][0]
+                | {"name": "logistic", "chosen": False, "words": "Dropped: no better."}
+                | {"gain": gain, "seconds": 75.0},
+            ],
+            "use": {"file": "weights/best.ken"},
+        }
+
+    return make
+
+
+@pytest.fixture
+def tag_report():
+    """A report of a run that gives several labels, by hand."""
+    score = proportion(40, 50).as_dict()
+    return {
+        **_about("photos"),
+        "kind": "tag",
+        "sentence": "Of the labels it gives ...",
+        "scores": {
+            "mean_average_precision_score": score,
+            "micro_precision_score": proportion(91, 100).as_dict(),
+            "micro_recall_score": proportion(84, 100).as_dict() | {"n": 50},
+            "micro_f1_score": score,
+            "macro_f1_score": score,
+            "exact_match_score": score,
+        },
+        "labels": [
+            {"label": "ночь", "n": 30, "threshold": 0.4, "precision": score, "recall": score}
+            | {"f1": score},
+            {"label": HOSTILE, "n": 0, "threshold": 0.5, "precision": None, "recall": None}
+            | {"f1": None},
+        ],
+        "mistakes": [{"path": "a.png", "label": ["ночь"], "said": [], "probability": 0.4}],
+    }
+
+
+@pytest.fixture
+def translate_report():
+    """A report of a run that writes lines, by hand."""
+    return {
+        **_about("dates"),
+        "kind": "translate",
+        "sentence": "It writes the whole line ...",
+        "scores": {
+            "exact_match_score": proportion(49, 50).as_dict(),
+            "character_error": proportion(1, 500).as_dict(),
+        },
+        "examples": [
+            {"path": "3 May 1999", "label": "1999-05-03", "said": "1999-05-03"},
+            {"path": HOSTILE, "label": "2001-05-01", "said": "2001-05-10"},
+        ],
+    }
+
+
+def _about(name):
+    return {
+        "data": {"name": name, "layout": "a table", "images": 200, "used": 200},
+        "split": {"train": 150, "val": 0, "test": 50, "left_out": 0, "grouped": False, "notes": []},
+        "measured": {"n": 50, "how": "50 held out for the test"},
+        "model": {"name": "cnn"},
+        "findings": [],
+        "history": [],
+    }

@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from kenspeckle.errors import EmptyDataset
-from kenspeckle.trust.calibration import (
-    calibration_error,
-    calibration_score,
-    fit_temperature,
-    reliability,
-    surprise,
-)
+from kenspeckle.tasks.temperature import fit_temperature, surprise
+from kenspeckle.trust.calibration import calibration_error, calibration_score, reliability
 
 
 def world(n: int, boldness: float, seed: int = 0, classes: int = 4):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from kenspeckle.answer import Answer
 from kenspeckle.tasks.classify import Classify
-from kenspeckle.trust.measure import WORST, confusion, measure, per_class
+from kenspeckle.tasks.classify import confusion, per_class
+from kenspeckle.trust.measure import WORST, measure
 
 CLASSES = ("cat", "dog", "owl")
 pairs = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30)

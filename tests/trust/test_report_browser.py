@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kenspeckle.trust.report import write_report
+from kenspeckle.trust.report import write_failed_report, write_report
 
 pytestmark = pytest.mark.slow
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -39,12 +39,43 @@ def browse(tmp_path):
     return run
 
 
-@pytest.fixture
-def report_page(tmp_path, make_report):
-    """The file of a report with every section."""
-    report = make_report(CLASSES, n=160, epochs=8)
+def _full(folder, make_full_report, tag_report, translate_report):
+    """Every section, with pictures and heats."""
+    report = make_full_report(CLASSES, n=160)
     pixels = np.random.default_rng(0).integers(0, 256, (200, 160, 3), dtype=np.uint8)
-    write_report(tmp_path / "run", report, {m["path"]: pixels for m in report["mistakes"]})
+    paths = [row["path"] for row in report["mistakes"] + report["best"]] + ["train/1.png"]
+    heats = {path: np.eye(7, dtype=np.float32) for path in paths}
+    write_report(folder, report, dict.fromkeys(paths, pixels), heats)
+
+
+def _labels(folder, make_full_report, tag_report, translate_report):
+    write_report(folder, tag_report, {})
+
+
+def _lines(folder, make_full_report, tag_report, translate_report):
+    write_report(folder, translate_report, {})
+
+
+def _stopped(folder, make_full_report, tag_report, translate_report):
+    whole = make_full_report(CLASSES, n=160)
+    known = {name: whole[name] for name in ("data", "findings", "history")}
+    write_failed_report(folder, {"failed": f"{HOSTILE} cannot be read.", **known})
+
+
+WRITERS = {"full": _full, "labels": _labels, "lines": _lines, "stopped": _stopped}
+
+
+@pytest.fixture(params=WRITERS)
+def any_page(request, tmp_path, make_full_report, tag_report, translate_report):
+    """The file of a report of each kind."""
+    WRITERS[request.param](tmp_path / "run", make_full_report, tag_report, translate_report)
+    return tmp_path / "run" / "report.html"
+
+
+@pytest.fixture
+def report_page(tmp_path, make_full_report):
+    """The file of a report with every section."""
+    _full(tmp_path / "run", make_full_report, None, None)
     return tmp_path / "run" / "report.html"
 
 
@@ -55,12 +86,12 @@ def test_the_page_draws_and_hostile_names_stay_text(browse, report_page):
     assert "たんぽぽ" in drawn
 
 
-def test_the_page_asks_for_nothing_outside_itself(report_page):
-    assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", report_page.read_text())
+def test_the_page_asks_for_nothing_outside_itself(any_page):
+    assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", any_page.read_text())
 
 
-def test_a_telephone_of_360_pixels_scrolls_no_page_sideways(browse, report_page, tmp_path):
-    inside = html.escape(report_page.read_text("utf-8"), quote=True)
+def test_a_telephone_of_360_pixels_scrolls_no_page_sideways(browse, any_page, tmp_path):
+    inside = html.escape(any_page.read_text("utf-8"), quote=True)
     frame = tmp_path / "frame.html"
     frame.write_text(
         f"""<!doctype html><meta charset="utf-8"><title>not loaded</title>

@@ -15,7 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kenspeckle.bundle.manifest import (
     CARD,
@@ -34,10 +34,11 @@ from kenspeckle.bundle.manifest import (
 )
 from kenspeckle.errors import BundleError, KenError
 from kenspeckle.files import sha256, write_bytes
+from kenspeckle.models.backbone import Input, Positions
 from kenspeckle.models.heads import FeatureHead, Transform
 from kenspeckle.models.pretrained import make_backbone
-from kenspeckle.tasks.classify import Classify, HeadKind
-from kenspeckle.tasks.task import Network
+from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.task import Network, Task
 from kenspeckle.trust.unknown import Familiar
 
 
@@ -98,28 +99,34 @@ class Bundle:
             raise BundleError("its training vectors and its training images differ in number.")
         return self
 
-    def task(self) -> Classify:
-        """The question it answers, with its classes and temperature."""
-        head: HeadKind = "flatten" if self.config.head == "flatten" else "pooled"
-        return Classify(
-            self.config.classes,
-            head=head,
-            image_size=self.config.image_size,
-            temperature=self.config.temperature,
-        )
+    def task(self) -> Task[Any]:
+        """The question it answers, with its classes and what it found out for itself."""
+        config = self.config
+        try:
+            return TASKS.load(config.task)(
+                config.classes,
+                head="pooled" if config.head == "features" else config.head,
+                image_size=config.image_size,
+                pool=config.pool,
+                **config.settings,
+            )
+        except TypeError as error:
+            raise BundleError(f"The model file's settings do not fit its task: {error}.") from None
 
-    def network(self) -> Network:
+    def network(self) -> nn.Module:
         """The network with its weights, ready to answer (eval mode).
 
         Raises:
             BundleError: the tensors do not fit the network that the config names.
         """
         try:
-            backbone = make_backbone(self.config.model, fresh=True)
-            if self.config.head == "features":
-                transform = cast(Transform, self.config.transform)
-                head = FeatureHead(self.config.widths, len(self.config.classes), transform)
-                network = Network(backbone, head)
+            config = self.config
+            built = Input(config.image_size, cast(Positions, config.positions), config.features)
+            backbone = make_backbone(config.model, fresh=True, built=built)
+            if config.head == "features":
+                transform = cast(Transform, config.transform)
+                head = FeatureHead(config.widths, len(config.classes), transform)
+                network: nn.Module = Network(backbone, head)
             else:
                 network = self.task().network(backbone)
             network.load_state_dict(dict(self.weights))

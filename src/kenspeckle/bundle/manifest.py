@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from kenspeckle.errors import BundleError
-from kenspeckle.models.heads import Transform
+from kenspeckle.models.backbone import Positions
+from kenspeckle.models.heads import Pool, Transform
 from kenspeckle.version import __version__
 
-SCHEMA = 1  # goes up when an older version could misread a newer file
+SCHEMA = 2  # goes up when an older version could misread a newer file
 
 MANIFEST = "manifest.json"
 CONFIG = "config.json"
@@ -32,13 +33,16 @@ class Config:
     Args:
         task, model: names in the catalogues.
         classes: K names; an index into this is a label's number.
-        head: `features`, `pooled` or `flatten`; `widths` and `transform` belong to `features`.
+        head: `features`, `pooled`, `flatten` or `sigmoid`; `widths` and `transform` belong to
+            `features`, `pool` to `pooled`.
         image_size, resize: how an image becomes a square.
         precision: what the network ran in when its answers were measured.
-        temperature: what logits are divided by.
+        positions: of a Transformer's tokens.
+        features: numbers a step, where it reads sequences; 0 for images.
+        settings: what the task found out for itself, such as temperature and thresholds.
         threshold: distance above which an image is unknown; None when none could be set.
         paths: (N,) names of the training images, for nearest images.
-        labels: (N,) their class numbers.
+        labels: (N,) what people say they show.
         recipe: the resolved recipe, as plain values.
     """
 
@@ -51,10 +55,13 @@ class Config:
     precision: str = "float32"
     widths: tuple[int, ...] = ()
     transform: str | None = None
-    temperature: float = 1.0
+    pool: str = "avg"
+    positions: str = "sin2d"
+    features: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
     threshold: float | None = None
     paths: tuple[str, ...] = ()
-    labels: tuple[int, ...] = ()
+    labels: tuple[str, ...] = ()
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
@@ -87,7 +94,7 @@ class Config:
 
 def _impossible(config: Config) -> str:
     """What in a config cannot be, or nothing."""
-    texts = (config.task, config.model, *config.classes, *config.paths)
+    texts = (config.task, config.model, *config.classes, *config.paths, *config.labels)
     checks = {
         "a name is not text": all(isinstance(text, str) for text in texts),
         "its class list is empty or repeats a name": len(set(config.classes)) > 0
@@ -96,23 +103,37 @@ def _impossible(config: Config) -> str:
         and 0 < config.image_size <= 4096,
         "its way of resizing is not known": config.resize in ("pad", "stretch", "crop"),
         "its precision is not known": config.precision in ("float32", "bfloat16"),
-        "its head is not known": config.head in ("features", "pooled", "flatten"),
+        "its head is not known": config.head in ("features", "pooled", "flatten", "sigmoid"),
+        "its way of pooling is not known": config.pool in get_args(Pool),
+        "its positions are not known": config.positions in get_args(Positions),
+        "its number of features is impossible": type(config.features) is int
+        and 0 <= config.features <= 100_000,
         "its head lacks a transform": config.head != "features"
         or (bool(config.widths) and config.transform in get_args(Transform)),
         "its widths are not numbers": all(type(w) is int and 0 < w < 1e6 for w in config.widths),
-        "its temperature is not a positive number": _is_positive(config.temperature),
+        "its temperature is not a positive number": _is_positive(
+            config.settings.get("temperature", 1.0)
+        ),
+        "its thresholds are not shares": _are_shares(
+            config.settings.get("thresholds", [0.5] * len(config.classes)), len(config.classes)
+        ),
         "its threshold is not a positive number": config.threshold is None
         or _is_positive(config.threshold),
         "its training images and labels differ in number": len(config.paths) == len(config.labels),
-        "a training label is no class": all(
-            type(k) is int and 0 <= k < len(config.classes) for k in config.labels
-        ),
     }
     return next((words for words, holds in checks.items() if not holds), "")
 
 
 def _is_positive(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e30
+
+
+def _are_shares(values: object, count: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(_is_positive(value) and value < 1 for value in values)
+    )
 
 
 def _is_needed(spec: dataclasses.Field[Any]) -> bool:

@@ -13,6 +13,13 @@ from kenspeckle.cli import options, terminal
 def check(
     images: Annotated[Path, typer.Argument(help="A folder, a zip or a table of images.")],
     columns: options.Columns = "",
+    task: Annotated[
+        str, typer.Option("--task", help="tag, where an image may have several labels.")
+    ] = "classify",
+    exclude: options.Exclude = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Look with the packaged network too: 10 ms an image.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write data_issues.csv here.")
     ] = None,
@@ -29,7 +36,8 @@ def check(
     from kenspeckle.verbs.check import check as run
 
     with terminal.progress(quiet or json) as tell:
-        prepared = run(images, options.pairs(columns, "--columns"), tell)
+        named = options.pairs(columns, "--columns")
+        prepared = run(images, named, tell, task=task, exclude=exclude, deep=deep)
     if output is not None:
         write_issues(output, prepared.findings)
     if json:

@@ -25,6 +25,10 @@ ModelFile = Annotated[
         "--model", "-m", "--weights", help="A model file (.ken). [default: the packaged network]"
     ),
 ]
+Exclude = Annotated[
+    Path | None,
+    typer.Option("--exclude", help="A list of files to leave out, one a line."),
+]
 ExpectSha256 = Annotated[
     str | None,
     typer.Option("--expect-sha256", help="Refuse the model file unless its hash is this."),

@@ -21,11 +21,21 @@ Folder = Annotated[
 def train(
     images: Folder = None,
     data: Annotated[Path | None, typer.Option("--data", help="The same as the argument.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="`ken list tasks`. [default: classify]")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             "--model", "--arch", "-m", help="`ken list models`. [default: efficientnet-lite0]"
         ),
+    ] = None,
+    pool: Annotated[str | None, typer.Option("--pool", help="avg, max or avgmax.")] = None,
+    pos: Annotated[
+        str | None, typer.Option("--pos", help="sin2d, sin1d, learned or none (Transformer).")
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option("--loss", help="auto, cross-entropy, balanced or focal.")
     ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", help="A safetensors file with trained weights.")
@@ -74,6 +84,7 @@ def train(
     ] = None,
     columns: options.Columns = "",
     split: Annotated[Path | None, typer.Option("--split", help="A split.csv to use again.")] = None,
+    exclude: options.Exclude = None,
     project: Annotated[Path, typer.Option("--project", help="Where runs go.")] = Path("runs/train"),
     name: Annotated[str, typer.Option("--name", help="The run; numbered if it exists.")] = "exp",
     exist_ok: Annotated[
@@ -105,7 +116,11 @@ def train(
 
     source = images or data
     given = {
+        "task": task,
         "model": model,
+        "pool": pool,
+        "positions": pos,
+        "loss": loss,
         "weights": weights,
         "freeze": _yes(freeze),
         "data.image_size": imgsz,
@@ -134,10 +149,11 @@ def train(
                     "--resume repeats the run's own recipe; leave the other choices out."
                 )
             result = run(
-                past.data,
+                past.source.data,
                 past.recipe,
-                columns=past.columns,
-                split=past.split,
+                columns=past.source.columns,
+                split=past.source.split,
+                exclude=past.source.exclude,
                 folder=resume,
                 resume=True,
                 tell=tell,
@@ -155,6 +171,7 @@ def train(
                     settings=chosen,
                     columns=named,
                     split=split,
+                    exclude=exclude,
                     tell=tell,
                 )
                 if json:
@@ -171,6 +188,7 @@ def train(
                     settings=chosen,
                     columns=named,
                     split=split,
+                    exclude=exclude,
                     folder=folder,
                     diagnose=diagnose,
                     find_rate=find_lr,

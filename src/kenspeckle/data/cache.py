@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kenspeckle.data.batch import Rows
 from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.housekeeping import PoolInfo, clear, limit, usage
 from kenspeckle.data.pixels import Pixels
@@ -58,7 +59,7 @@ class Decoded:
         notes: sentences for people: what was done to how many images, and storage troubles.
     """
 
-    images: Pixels
+    images: Rows
     rows: NDArray[np.int64]
     faults: dict[int, UnreadableImage]
     keys: list[bytes]

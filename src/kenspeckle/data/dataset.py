@@ -18,6 +18,7 @@ from kenspeckle.data.source import Source
 from kenspeckle.errors import DataError, nearest
 
 Split = Literal["train", "val", "test"]
+Reads = Literal["images", "sequences", "pairs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,22 @@ def class_list(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(labels), key=natural_key))
 
 
+def tags_in(label: str) -> tuple[str, ...]:
+    """The labels of an image that may have several, in natural order; `-` stands for none.
+
+    >>> tags_in("wet; dark;wet"), tags_in("-")
+    (('dark', 'wet'), ())
+    """
+    return class_list(
+        name for name in (part.strip() for part in label.split(";")) if name and name != "-"
+    )
+
+
+def joined_tags(names: Iterable[str]) -> str:
+    """The one way in which several labels are written as one: `tags_in` undone."""
+    return ";".join(class_list(names)) or "-"
+
+
 @dataclass(frozen=True)
 class Dataset:
     """An ordered, immutable list of samples and the names its labels use.
@@ -72,6 +89,8 @@ class Dataset:
         classes: from all splits together; an index into this is a label's number everywhere.
         layout: how the data was read, in words: said to the user.
         notes: what was left out or chosen while reading (hidden files, a table that won): said too.
+        reads: what a sample is: an image, a sequence, or a pair of strings.
+        is_tagged: a label may name several classes, `;` between them.
     """
 
     root: Path
@@ -79,6 +98,8 @@ class Dataset:
     classes: tuple[str, ...]
     layout: str = ""
     notes: tuple[str, ...] = ()
+    reads: Reads = "images"
+    is_tagged: bool = False
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -90,9 +111,24 @@ class Dataset:
             [-1 if s.label is None else number[s.label] for s in self.samples], dtype=np.int64
         )
 
+    def labels_of(self, sample: Sample) -> tuple[str, ...]:
+        """The classes that a sample of this dataset belongs to."""
+        if sample.label is None:
+            return ()
+        return tags_in(sample.label) if self.is_tagged else (sample.label,)
+
+    def tagged(self) -> Dataset:
+        """The same samples, with labels that may name several classes, each by itself."""
+        samples = tuple(
+            s if s.label is None else replace(s, label=joined_tags(tags_in(s.label)))
+            for s in self.samples
+        )
+        classes = class_list(name for s in samples if s.label for name in tags_in(s.label))
+        return replace(self, samples=samples, classes=classes, is_tagged=True)
+
     def counts(self) -> dict[str, int]:
         """How many images each class has, in class order; zeros included."""
-        seen = Counter(s.label for s in self.samples)
+        seen = Counter(name for s in self.samples for name in self.labels_of(s))
         return {name: seen[name] for name in self.classes}
 
     def subset(self, rows: Iterable[int]) -> Dataset:
@@ -103,6 +139,10 @@ class Dataset:
         """All samples but those at `paths`, with the same class list."""
         gone = set(paths)
         return replace(self, samples=tuple(s for s in self.samples if s.path not in gone))
+
+    def noted(self, note: str) -> Dataset:
+        """The same with one more note."""
+        return replace(self, notes=(*self.notes, note))
 
     def fingerprint(self) -> str:
         """SHA-256 over paths, labels, groups and splits (not pixels), hexadecimal."""

@@ -23,6 +23,7 @@ from kenspeckle.data.layouts.listing import (
     read_whole,
     suffix,
 )
+from kenspeckle.data.layouts.sequences import read_sequence_folders
 from kenspeckle.data.layouts.table import check_wanted, find_table, read_table
 from kenspeckle.data.layouts.table_text import parse_table
 from kenspeckle.data.source import File
@@ -32,12 +33,18 @@ Columns = Mapping[str, str]
 Layout = Callable[[Listing, Columns | None, bool], Found | None]
 
 
-def scan(data: str | Path, *, columns: Columns | None = None, labelled: bool = True) -> Dataset:
+def scan(
+    data: str | Path,
+    *,
+    columns: Columns | None = None,
+    labelled: bool = True,
+    tagged: bool = False,
+) -> Dataset:
     """The images at `data`: a folder, an archive, a table, an array file or, unlabelled, an image.
 
     Layouts are tried in this order, and the first that fits is named in `Dataset.layout`: a table
-    with a path and a label column; arrays (IDX, npz); class folders, below train, val and test or
-    not.
+    with a path and a label column; arrays (IDX, npz); sequences in class folders; class folders of
+    images, below train, val and test or not.
 
     Args:
         data: where the images are.
@@ -45,14 +52,27 @@ def scan(data: str | Path, *, columns: Columns | None = None, labelled: bool = T
             the column's name.
         labelled: False for images whose labels nobody knows; every label is then None, and every
             image in every folder is taken.
+        tagged: whether a label may name several classes, as in `wet;dark`.
 
     Raises:
-        DataError: there is no such place, or it has no layout that is known.
+        DataError: there is no such place, it has no layout that is known, or there are several
+            labels an image and they were not asked for.
         EmptyDataset: there are no images.
         UsageError: `columns` has a meaning that no column can have.
     """
     check_wanted(columns)
-    path = Path(data)
+    dataset, several = _scanned(Path(data), columns, labelled)
+    if tagged:
+        return dataset.tagged()
+    if several:
+        raise DataError(
+            f"{several}. For several labels an image say --task tag; else keep one in each row."
+        )
+    return dataset
+
+
+def _scanned(path: Path, columns: Columns | None, labelled: bool) -> tuple[Dataset, str]:
+    """The dataset, and where the first label with several names stands."""
     if not path.exists():
         raise DataError(f"There is no {path}{_neighbour(path)}")
     if path.is_dir():
@@ -111,10 +131,14 @@ def _by_folders(listing: Listing, columns: Columns | None, labelled: bool) -> Fo
     return read_class_folders(listing) if labelled else read_any_images(listing)
 
 
-LAYOUTS: tuple[Layout, ...] = (_by_table, _by_arrays, _by_folders)
+def _by_sequences(listing: Listing, columns: Columns | None, labelled: bool) -> Found | None:
+    return read_sequence_folders(listing, labelled)
 
 
-def _from_listing(listing: Listing, columns: Columns | None, labelled: bool) -> Dataset:
+LAYOUTS: tuple[Layout, ...] = (_by_table, _by_arrays, _by_sequences, _by_folders)
+
+
+def _from_listing(listing: Listing, columns: Columns | None, labelled: bool) -> tuple[Dataset, str]:
     """The dataset that the first fitting layout finds."""
     notes = listing.notes
     for layout in LAYOUTS:
@@ -129,7 +153,7 @@ def _from_listing(listing: Listing, columns: Columns | None, labelled: bool) -> 
     raise DataError(f"{listing.root} has no layout that is known. {EXPECTED}")
 
 
-def _from_file(path: Path, columns: Columns | None, labelled: bool) -> Dataset:
+def _from_file(path: Path, columns: Columns | None, labelled: bool) -> tuple[Dataset, str]:
     """The dataset in a single file: a table, an array or an image."""
     listing = Listing(
         root=path.parent,
@@ -152,6 +176,7 @@ def _from_file(path: Path, columns: Columns | None, labelled: bool) -> Dataset:
     raise DataError(f"{path} {kind}; labelled images are needed. {EXPECTED}")
 
 
-def _dataset(root: Path, found: Found, notes: tuple[str, ...]) -> Dataset:
+def _dataset(root: Path, found: Found, notes: tuple[str, ...]) -> tuple[Dataset, str]:
     classes = class_list(s.label for s in found.samples if s.label is not None)
-    return Dataset(root, tuple(found.samples), classes, found.layout, notes)
+    dataset = Dataset(root, tuple(found.samples), classes, found.layout, notes, found.reads)
+    return dataset, found.several

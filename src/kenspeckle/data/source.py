@@ -122,7 +122,18 @@ class ArrayRow:
         return self.array[self.row].tobytes()
 
 
-Source = File | Span | ZipMember | ArrayRow
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string that is a sample by itself."""
+
+    text: str
+
+    def read(self) -> bytes:
+        """Its bytes: what a content hash is made of."""
+        return self.text.encode("utf-8", "surrogatepass")
+
+
+Source = File | Span | ZipMember | ArrayRow | Text
 
 
 def content_hash(content: bytes) -> bytes:

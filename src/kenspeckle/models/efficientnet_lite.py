@@ -49,7 +49,7 @@ class EfficientNetLite(Backbone):
         self.groups = nn.ModuleList(groups)
         self.last = _convolution(width, self.channels, 1)
 
-    def stages(self, images: Tensor) -> list[Tensor]:
+    def stages(self, images: Tensor, valid: Tensor | None = None) -> list[Tensor]:
         """Eight maps, shallow to deep."""
         x = self.stem(self.prepare(images))
         maps = []

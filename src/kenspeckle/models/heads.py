@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Pool = Literal["avg", "max", "avgmax"]
 Transform = Literal["unit", "root", "layers", "layers-root"]
 EPSILON = 1e-6  # under the square root: its slope at 0 is infinite
 
@@ -21,8 +22,12 @@ class Head(nn.Module, ABC):
     """
 
     @abstractmethod
-    def vector(self, stages: Sequence[Tensor]) -> Tensor:
-        """What the last layer sees of an image, (B, D): also used for nearest images."""
+    def vector(self, stages: Sequence[Tensor], valid: Tensor | None = None) -> Tensor:
+        """What the last layer sees of an image, (B, D): also used for nearest images.
+
+        Args:
+            valid: (B, h, w), which places of the waist are not padding; only pooling heads mind it.
+        """
 
     @abstractmethod
     def from_vector(self, vectors: Tensor) -> Tensor:
@@ -32,26 +37,47 @@ class Head(nn.Module, ABC):
         """The part of `vector` by which two images are compared, at length 1: (B, D')."""
         return F.normalize(vectors, dim=1)
 
-    def forward(self, stages: Sequence[Tensor]) -> Tensor:
+    def forward(self, stages: Sequence[Tensor], valid: Tensor | None = None) -> Tensor:
         """Logits (B, K)."""
-        return self.from_vector(self.vector(stages))
+        return self.from_vector(self.vector(stages, valid))
 
 
 class PooledHead(Head):
-    """Average over the waist's places, dropout, one linear layer: what fine-tuning trains."""
+    """The waist's places pooled, dropout, one linear layer: what fine-tuning trains.
 
-    def __init__(self, channels: int, classes: int, dropout: float = 0.0) -> None:
+    Args:
+        pool: `avg` their mean, `max` their largest, `avgmax` the mean of both.
+    """
+
+    def __init__(
+        self, channels: int, classes: int, dropout: float = 0.0, pool: Pool = "avg"
+    ) -> None:
         super().__init__()
+        self.pool = pool
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(channels, classes)
 
-    def vector(self, stages: Sequence[Tensor]) -> Tensor:
+    def vector(self, stages: Sequence[Tensor], valid: Tensor | None = None) -> Tensor:
         """(B, channels)."""
-        return stages[-1].mean((2, 3))
+        return pooled_waist(stages[-1], self.pool, valid)
 
     def from_vector(self, vectors: Tensor) -> Tensor:
         """Logits (B, K)."""
         return self.linear(self.dropout(vectors))
+
+
+class SigmoidHead(PooledHead):
+    """One output z for two classes: p(second) = sigmoid(z), as the founding text's RNN has it.
+
+    As logits that is (0, z): their softmax is (1 - sigmoid(z), sigmoid(z)).
+    """
+
+    def __init__(self, channels: int, dropout: float = 0.0) -> None:
+        super().__init__(channels, 1, dropout)
+
+    def from_vector(self, vectors: Tensor) -> Tensor:
+        """Logits (B, 2)."""
+        return F.pad(super().from_vector(vectors), (1, 0))
 
 
 class FlattenHead(Head):
@@ -63,7 +89,7 @@ class FlattenHead(Head):
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(64, classes)
 
-    def vector(self, stages: Sequence[Tensor]) -> Tensor:
+    def vector(self, stages: Sequence[Tensor], valid: Tensor | None = None) -> Tensor:
         """(B, 64), after ReLU."""
         return F.relu(self.hidden(stages[-1].flatten(1)))
 
@@ -88,7 +114,7 @@ class FeatureHead(Head):
         reads_all = transform.startswith("layers")
         self.linear = nn.Linear(sum(widths) if reads_all else widths[-1], classes)
 
-    def vector(self, stages: Sequence[Tensor]) -> Tensor:
+    def vector(self, stages: Sequence[Tensor], valid: Tensor | None = None) -> Tensor:
         """(B, sum(widths)): the pooled stages, as they are cached."""
         return pooled(stages, self.widths)
 
@@ -99,6 +125,22 @@ class FeatureHead(Head):
     def from_vector(self, vectors: Tensor) -> Tensor:
         """Logits (B, K)."""
         return self.linear(transformed(vectors, self.widths, self.transform))
+
+
+def pooled_waist(waist: Tensor, pool: Pool, valid: Tensor | None = None) -> Tensor:
+    """(B, C, h, w) -> (B, C); places where `valid` (B, h, w) is False count for nothing.
+
+    >>> pooled_waist(torch.tensor([[[[1.0, 3.0]]]]), "avgmax").item()
+    2.5
+    """
+    parts = []
+    if pool in ("avg", "avgmax"):
+        count = waist[0, 0].numel() if valid is None else valid.sum((1, 2))[:, None]
+        parts.append(waist.sum((2, 3)) / count)  # what is not valid is zero
+    if pool in ("max", "avgmax"):
+        open_ = waist if valid is None else waist.masked_fill(~valid[:, None], -torch.inf)
+        parts.append(open_.amax((2, 3)))
+    return sum(parts[1:], parts[0]) / len(parts)
 
 
 def pooled(stages: Sequence[Tensor], widths: Sequence[int]) -> Tensor:

@@ -13,26 +13,35 @@ import torch
 from torch import Tensor, nn
 
 from kenspeckle.errors import BundleError, MissingExtra, UsageError, nearest
-from kenspeckle.models import BACKBONES
-from kenspeckle.models.backbone import Backbone
+from kenspeckle.models import BACKBONES, ENCODERS
+from kenspeckle.models.backbone import Backbone, Input
 from kenspeckle.models.efficientnet_lite import EfficientNetLite, from_reference_names
 
 # The .pth is a pickle archive: read with weights_only, and only if it is this very file.
 _LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def make_backbone(name: str, weights: str | None = None, *, fresh: bool = False) -> Backbone:
+def make_backbone(
+    name: str, weights: str | None = None, *, fresh: bool = False, built: Input | None = None
+) -> Backbone:
     """The network called `name`, with its packaged weights, weights from a file, or none.
 
     Args:
         name: a row of `BACKBONES`, or `timm:NAME`.
         weights: a safetensors file; `hub` lets timm fetch its own; None takes the packaged ones.
         fresh: leave it untrained: to be trained from scratch, or filled from a bundle.
+        built: what it is built for; with `features` it is a row of `ENCODERS`.
 
     Raises:
         UsageError: no such network, or the file does not fit it.
         MissingExtra: the package that holds the network or its weights is not installed.
     """
+    built = built or Input()
+    if built.features:
+        encoder: Backbone = ENCODERS.load(name)(built.features)
+        if weights is not None:
+            load_file(encoder, Path(weights))
+        return encoder
     if name.startswith("timm:"):
         from kenspeckle.models.timm_adapter import TimmBackbone
 
@@ -45,7 +54,8 @@ def make_backbone(name: str, weights: str | None = None, *, fresh: bool = False)
         if weights == "hub":
             return backbone
     else:
-        backbone = BACKBONES.load(name)()
+        options = BACKBONES.row(name).facts.get("options", ())
+        backbone = BACKBONES.load(name)(**{option: getattr(built, option) for option in options})
     if fresh:
         return backbone
     if weights is not None:

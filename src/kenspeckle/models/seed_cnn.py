@@ -32,7 +32,7 @@ class SeedCNN(Backbone):
         self.conv2 = nn.Conv2d(32, 64, 3)
         self.conv3 = nn.Conv2d(64, 64, 3)
 
-    def stages(self, images: Tensor) -> list[Tensor]:
+    def stages(self, images: Tensor, valid: Tensor | None = None) -> list[Tensor]:
         """Maps of 32, 64 and 64 channels."""
         kept = [_kept(side) for side in images.shape[-2:]]
         x = self.prepare(images[..., : kept[0], : kept[1]])

@@ -42,7 +42,7 @@ class TimmBackbone(Backbone):
             maps = self.stages(torch.zeros(1, self.in_channels, side, side))
         self.channels = maps[-1].shape[1]
 
-    def stages(self, images: Tensor) -> list[Tensor]:
+    def stages(self, images: Tensor, valid: Tensor | None = None) -> list[Tensor]:
         """Maps, shallow to deep; the last is normalised as the network's own head sees it."""
         last, maps = self.body.forward_intermediates(
             self.prepare(images), norm=True, output_fmt="NCHW"

@@ -6,5 +6,9 @@ from kenspeckle.catalogue import Catalogue
 
 TASKS = Catalogue(
     "task",
-    {"classify": ("kenspeckle.tasks.classify:Classify", "one of K classes an image", {})},
+    {
+        "classify": ("kenspeckle.tasks.classify:Classify", "one of K classes an image", {}),
+        "tag": ("kenspeckle.tasks.tag:Tag", "any of K labels an image", {}),
+        "translate": ("kenspeckle.tasks.translate:Translate", "a string into another", {}),
+    },
 )

@@ -3,61 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from kenspeckle.answer import Answer
-from kenspeckle.data.batch import Batch
 from kenspeckle.errors import DataError
-from kenspeckle.models.backbone import Backbone
-from kenspeckle.models.heads import FlattenHead, Head, PooledHead
 from kenspeckle.score import Score, accuracy_score, bootstrap
-from kenspeckle.tasks.task import Network, Task
+from kenspeckle.tasks.losses import Loss, one_of_k
+from kenspeckle.tasks.task import ClassTask, Floats
+from kenspeckle.tasks.temperature import fit_temperature, surprise
 
-HeadKind = Literal["pooled", "flatten"]
 CERTAIN = 0.8  # an answer below this names the runner-up too
 GUESS = 0.5  # an answer below this is more likely wrong than right, and reads so
 
 
-class Classify(Task[Network]):
-    """One of K: logits, softmax, cross-entropy.
-
-    Args:
-        classes: K names; an index into this is a label's number.
-        head: which of models/heads.py is hung on the backbone.
-        image_size: pixels a side; a flatten head is fixed to it.
-        temperature: what logits are divided by before the softmax (Guo et al. 2017).
-    """
-
-    def __init__(
-        self,
-        classes: Sequence[str],
-        *,
-        head: HeadKind = "pooled",
-        image_size: int = 224,
-        dropout: float = 0.0,
-        smoothing: float = 0.0,
-        temperature: float = 1.0,
-    ) -> None:
-        self.classes = tuple(classes)
-        self.head, self.image_size, self.dropout = head, image_size, dropout
-        self.smoothing, self.temperature = smoothing, temperature
-
-    def network(self, backbone: Backbone) -> Network:
-        """The backbone with a fresh head for K classes."""
-        head: Head
-        if self.head == "flatten":
-            square = torch.zeros(1, backbone.in_channels, self.image_size, self.image_size)
-            with torch.no_grad():
-                places = backbone(square)[0].numel()
-            head = FlattenHead(places, len(self.classes), self.dropout)
-        else:
-            head = PooledHead(backbone.channels, len(self.classes), self.dropout)
-        return Network(backbone, head)
+class Classify(ClassTask):
+    """One of K: logits, softmax, cross-entropy (and its relatives in tasks/losses.py)."""
 
     def collate(self, labels: Sequence[str | None]) -> Tensor:
         """(N,) class numbers.
@@ -71,15 +37,29 @@ class Classify(Task[Network]):
             raise DataError(
                 f"{len(unknown)} labels are not classes of this task; the first is {unknown[0]!r}."
             )
-        return torch.tensor([number[str(label)] for label in labels])
+        return torch.tensor([number[str(label)] for label in labels], dtype=torch.long)
 
-    def loss(self, network: Network, batch: Batch, player: str) -> Tensor:
-        """Cross-entropy of the logits, averaged by the images' weights."""
-        logits = network(batch.images).float()
-        losses = F.cross_entropy(
-            logits, batch.targets, reduction="none", label_smoothing=self.smoothing
-        )
-        return (losses * batch.weights).sum() / batch.weights.sum()
+    def losses(self, logits: Tensor, targets: Tensor, training: bool) -> Tensor:
+        """Cross-entropy (B,) of targets (B,) or shares (B, K)."""
+        if not training:
+            return one_of_k(logits, targets, Loss())
+        return one_of_k(logits, targets, self.chosen, self.smoothing)
+
+    def shares(self, targets: Tensor) -> Tensor:
+        """One-hot (B, K)."""
+        return F.one_hot(targets, len(self.classes)).float()
+
+    def strata(self, labels: Sequence[str | None]) -> NDArray[np.int64]:
+        """The class numbers."""
+        return self.collate(labels).numpy()
+
+    def calibrate(self, logits: Floats, targets: NDArray[np.int64]) -> None:
+        """Set the temperature (Guo et al. 2017), where it pays."""
+        self.temperature = fit_temperature(logits, targets).value
+
+    def judge(self, logits: Floats, targets: NDArray[np.int64]) -> tuple[Floats, float]:
+        """-log p(class), and the share of right answers."""
+        return judge_classes(logits, targets)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Logits (B, K) -> calibrated probabilities (B, K); rows sum to 1."""
@@ -102,7 +82,7 @@ class Classify(Task[Network]):
     ) -> Mapping[str, Score]:
         """`accuracy_score`, `balanced_accuracy_score` and `nll_error`, each with its interval."""
         right = np.array([a.label == label for a, label in zip(answers, labels, strict=True)])
-        surprise = np.array(
+        surprised = np.array(
             [
                 -np.log(max(a.probabilities[str(label)], 1e-12))
                 for a, label in zip(answers, labels, strict=True)
@@ -119,8 +99,55 @@ class Classify(Task[Network]):
         return {
             "accuracy_score": accuracy_score(right, groups),
             "balanced_accuracy_score": bootstrap(balanced, n, groups),
-            "nll_error": bootstrap(lambda rows: float(surprise[rows].mean()), n, groups),
+            "nll_error": bootstrap(lambda rows: float(surprised[rows].mean()), n, groups),
         }
+
+    def details(
+        self,
+        answers: Sequence[Answer],
+        labels: Sequence[str | None],
+        groups: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """The confusion matrix, every class by itself, and how common the commonest is."""
+        true = self.collate(labels).numpy()
+        said = self.collate([answer.label for answer in answers]).numpy()
+        return {
+            "majority_share": float(np.bincount(true).max() / len(true)) if len(true) else 0.0,
+            "confusion": confusion(true, said, len(self.classes)).tolist(),
+            "classes": per_class(true, said, self.classes, groups),
+        }
+
+
+def judge_classes(logits: Floats, targets: NDArray[np.int64]) -> tuple[Floats, float]:
+    """-log p(class) of each image after the best temperature, and the share of right answers."""
+    losses = surprise(logits, targets, fit_temperature(logits, targets).fitted)
+    return losses, float((logits.argmax(1) == targets).mean())
+
+
+def confusion(true: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """(K, K) counts: row is the true class, column the class said."""
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (true, said), 1)
+    return counts
+
+
+def per_class(
+    true: NDArray[np.int64],
+    said: NDArray[np.int64],
+    classes: Sequence[str],
+    groups: Sequence[str] | None,
+) -> list[dict[str, Any]]:
+    """For each class: images, recall (found) and precision (right when said), with intervals."""
+    rows = []
+    for k, name in enumerate(classes):
+        row: dict[str, Any] = {"class": name, "n": int((true == k).sum())}
+        for title, among in (("recall", true == k), ("precision", said == k)):
+            some = np.flatnonzero(among)
+            inside = [groups[int(i)] for i in some] if groups is not None else None
+            right = true[some] == said[some]
+            row[title] = accuracy_score(right, inside).as_dict() if len(some) else None
+        rows.append(row)
+    return rows
 
 
 def say(likely: Mapping[str, float]) -> str:
@@ -133,13 +160,13 @@ def say(likely: Mapping[str, float]) -> str:
     """
     (first, p), *rest = likely.items()
     if p >= CERTAIN or not rest:
-        return f"{first} ({_percent(p)})"
+        return f"{first} ({percent(p)})"
     second, q = rest[0]
     if p >= GUESS:
-        return f"probably {first} ({_percent(p)}), else {second} ({_percent(q)})"
-    return f"not sure: perhaps {first} ({_percent(p)}) or {second} ({_percent(q)})"
+        return f"probably {first} ({percent(p)}), else {second} ({percent(q)})"
+    return f"not sure: perhaps {first} ({percent(p)}) or {second} ({percent(q)})"
 
 
-def _percent(p: float) -> str:
+def percent(p: float) -> str:
     """Never `100 %`: nothing is certain."""
     return "over 99 %" if p > 0.995 else f"{100 * p:.0f} %"

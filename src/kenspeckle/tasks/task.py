@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Batch
-from kenspeckle.models.backbone import Backbone
-from kenspeckle.models.heads import Head
+from kenspeckle.data.dataset import Dataset
+from kenspeckle.models.backbone import Backbone, thinned
+from kenspeckle.models.heads import FlattenHead, Head, Pool, PooledHead, SigmoidHead
 from kenspeckle.score import Score
+from kenspeckle.tasks.losses import Loss, LossKind, choose_loss
 
 Net = TypeVar("Net", bound=nn.Module)
+Floats = NDArray[np.float64]
 
 
 class Network(nn.Module):
@@ -28,13 +35,41 @@ class Network(nn.Module):
         self.backbone = backbone
         self.head = head
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, valid: Tensor | None = None) -> Tensor:
         """The task's raw outputs (logits), never probabilities."""
-        return self.head(self.backbone.stages(images))
+        stages = self.backbone.stages(images, valid)
+        return self.head(stages, thinned(valid, self.backbone.stride))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What a recipe says of a task's head and loss; each as in `Recipe`."""
+
+    head: str = "pooled"
+    image_size: int = 224
+    dropout: float = 0.0
+    pool: Pool = "avg"
+    smoothing: float = 0.0
+    loss: LossKind = "auto"
 
 
 class Task(ABC, Generic[Net]):
     """One question that can be asked of any backbone."""
+
+    classes: tuple[str, ...]
+    """The names of what it can say."""
+
+    reads: ClassVar[str] = "images"
+    """What one sample is: `images` (or sequences, which stand for them) or `pairs` of strings."""
+
+    @classmethod
+    @abstractmethod
+    def for_data(cls, used: Dataset, learned: Sequence[int], choices: Choices) -> Task[Any]:
+        """The task for a dataset.
+
+        Args:
+            learned: the rows that are learned from.
+        """
 
     @abstractmethod
     def network(self, backbone: Backbone) -> Net:
@@ -46,7 +81,10 @@ class Task(ABC, Generic[Net]):
 
     @abstractmethod
     def loss(self, network: Net, batch: Batch, player: str) -> Tensor:
-        """The mean loss of a batch, weighted by `batch.weights`; a scalar."""
+        """The mean loss of a batch, weighted by `batch.weights`; a scalar.
+
+        In eval mode it is the plain loss, by which a run is stopped: no smoothing, no balance.
+        """
 
     @abstractmethod
     def decode(self, outputs: Tensor, paths: Sequence[str]) -> list[Answer]:
@@ -64,3 +102,115 @@ class Task(ABC, Generic[Net]):
     def players(self, network: Net) -> Mapping[str, nn.Module]:
         """The parts that are trained against each other; for most tasks the network alone."""
         return {"network": network}
+
+    def strata(self, labels: Sequence[str | None]) -> NDArray[np.int64]:
+        """(N,) numbers by which samples are spread evenly over the parts of a split."""
+        return np.zeros(len(labels), dtype=np.int64)
+
+    def details(
+        self,
+        answers: Sequence[Answer],
+        labels: Sequence[str | None],
+        groups: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """What a report says beside the scores, as plain values."""
+        return {}
+
+    def kept(self) -> dict[str, Any]:
+        """What of itself, beside classes and head, belongs into a model file: keyword -> value."""
+        return {}
+
+
+class ClassTask(Task[Network]):
+    """A task over a list of K classes, with one logit a class: the base of `classify` and `tag`.
+
+    Args:
+        classes: K names; an index into this is a label's number.
+        head: which of models/heads.py is hung on the backbone.
+        image_size: pixels a side; a flatten head is fixed to it.
+        dropout: before the last layer, in [0, 1).
+        pool: how a pooled head reads the waist.
+        smoothing: of the labels, in [0, 1).
+        chosen: the loss.
+        temperature: what logits are divided by before they become probabilities.
+    """
+
+    is_exclusive: ClassVar[bool] = True
+    """Whether exactly one class is true, so that probabilities sum to 1."""
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        *,
+        head: str = "pooled",
+        image_size: int = 224,
+        dropout: float = 0.0,
+        pool: Pool = "avg",
+        smoothing: float = 0.0,
+        chosen: Loss | None = None,
+        temperature: float = 1.0,
+    ) -> None:
+        self.classes = tuple(classes)
+        self.head, self.image_size, self.dropout, self.pool = head, image_size, dropout, pool
+        self.smoothing, self.temperature = smoothing, temperature
+        self.chosen = chosen or Loss()
+
+    @classmethod
+    def for_data(cls, used: Dataset, learned: Sequence[int], choices: Choices) -> ClassTask:
+        """With the dataset's classes, and the loss that the learned images ask for."""
+        counts = list(used.subset(learned).counts().values())
+        total = None if cls.is_exclusive else len(learned)
+        return cls(
+            used.classes,
+            head=choices.head,
+            image_size=choices.image_size,
+            dropout=choices.dropout,
+            pool=choices.pool,
+            smoothing=choices.smoothing,
+            chosen=choose_loss(choices.loss, counts, total),
+        )
+
+    def network(self, backbone: Backbone) -> Network:
+        """The backbone with a fresh head for K classes."""
+        count = len(self.classes)
+        head: Head
+        if self.head == "flatten":
+            square = torch.zeros(1, backbone.in_channels, self.image_size, self.image_size)
+            with torch.no_grad():
+                places = backbone(square)[0].numel()
+            head = FlattenHead(places, count, self.dropout)
+        elif self.head == "sigmoid" and self.is_exclusive and count == 2:
+            head = SigmoidHead(backbone.channels, self.dropout)
+        else:
+            head = PooledHead(backbone.channels, count, self.dropout, self.pool)
+        return Network(backbone, head)
+
+    def loss(self, network: Network, batch: Batch, player: str) -> Tensor:
+        """The chosen loss of the logits, averaged by the images' weights."""
+        logits = network(batch.images).float()
+        losses = self.losses(logits, batch.targets, network.training)
+        return (losses * batch.weights).sum() / batch.weights.sum()
+
+    def kept(self) -> dict[str, Any]:
+        """The temperature."""
+        return {"temperature": self.temperature}
+
+    @abstractmethod
+    def losses(self, logits: Tensor, targets: Tensor, training: bool) -> Tensor:
+        """(B,) losses; plain ones where `training` is False."""
+
+    @abstractmethod
+    def shares(self, targets: Tensor) -> Tensor:
+        """Targets as (B, K) shares in [0, 1], which images that are mixed can mix."""
+
+    @abstractmethod
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Logits (B, K) -> calibrated probabilities (B, K)."""
+
+    @abstractmethod
+    def calibrate(self, logits: Floats, targets: NDArray[np.int64]) -> None:
+        """Set temperature and thresholds from held-out logits (N, K)."""
+
+    @abstractmethod
+    def judge(self, logits: Floats, targets: NDArray[np.int64]) -> tuple[Floats, float]:
+        """-log p(truth) of each held-out image after its best temperature, (N,), and a score."""

@@ -171,8 +171,23 @@ def linear_layer(
     widths: Sequence[int],
     classes: int,
 ) -> Linear:
-    """Weights (K, D') and biases (K,) of `kind` fitted to cached vectors (N, D)."""
-    return kind.solve(transform_vectors(vectors, widths, kind.transform), targets, classes)
+    """Weights (K, D') and biases (K,) of `kind` fitted to cached vectors (N, D).
+
+    Args:
+        targets: (N,) class numbers, or (N, K) zeros and ones where any of K may be true: then each
+            label is told from its absence by itself, and its logit is the difference of the two.
+    """
+    x = transform_vectors(vectors, widths, kind.transform)
+    if targets.ndim == 1:
+        return kind.solve(x, targets, classes)
+    weights, bias = np.zeros((classes, x.shape[1])), np.zeros(classes)
+    for k in range(classes):
+        if 0 < targets[:, k].sum() < len(targets):
+            pair, offsets = kind.solve(x, targets[:, k], 2)
+            weights[k], bias[k] = pair[1] - pair[0], offsets[1] - offsets[0]
+        else:  # always or never there: nothing to tell it by
+            bias[k] = ABSENT if not targets[:, k].any() else -ABSENT
+    return weights, bias
 
 
 def transform_vectors(

@@ -19,7 +19,7 @@ from kenspeckle.recipe import Training
 from kenspeckle.tasks.task import Task
 from kenspeckle.training.budget import Deadline
 from kenspeckle.training.checkpoint import load_latest, save
-from kenspeckle.training.loop import total_steps, train
+from kenspeckle.training.loop import Augment, total_steps, train
 from kenspeckle.training.schedules import make_schedule
 from kenspeckle.training.state import State, Step, copied
 
@@ -78,6 +78,7 @@ def fit(
     folder: Path | None,
     *,
     resume: bool = False,
+    augment: Augment | None = None,
 ) -> Iterator[Progress]:
     """Train to the end, yielding after every update and once more when it is over.
 
@@ -90,6 +91,7 @@ def fit(
     Args:
         tune: network (in eval mode, its best guess at the weights) -> tuning loss, lower is better.
         folder: where snapshots go; None takes none.
+        augment: as in `train`.
         resume: continue from the newest whole snapshot in `folder`; from the start if none is.
 
     Raises:
@@ -107,7 +109,14 @@ def fit(
     try:
         schedule = make_schedule(recipe.schedule)
         steps = train(
-            network, task, batches, recipe, schedule=schedule, progress=run.share, state=run.start
+            network,
+            task,
+            batches,
+            recipe,
+            schedule=schedule,
+            progress=run.share,
+            state=run.start,
+            augment=augment,
         )
         for step in steps:
             run.count(step)

@@ -29,6 +29,8 @@ from kenspeckle.training.penalties import l1_penalty, l2_penalty, weights_of
 from kenspeckle.training.schedules import Schedule
 from kenspeckle.training.state import State, Step, matching, restore
 
+Augment = Callable[[Batch], Batch]
+
 
 class TrainingDiverged(KenError):
     """The loss is no longer a number."""
@@ -48,6 +50,7 @@ def train(
     schedule: Schedule,
     progress: Callable[[int], float] | None = None,
     state: State | None = None,
+    augment: Augment | None = None,
 ) -> Iterator[Step]:
     """Train `network` in place; yield after each update until `total_steps` are done.
 
@@ -62,6 +65,7 @@ def train(
         schedule: share of the learning rate at a moment of the run.
         progress: updates done -> share of the run that is over; None is done / total.
         state: continue with the update after this one, in the middle of an epoch too.
+        augment: changes the batches of an update, after the seed of that update was set.
 
     Raises:
         TrainingDiverged: the loss or the gradient is infinite or not a number.
@@ -73,7 +77,13 @@ def train(
     check_exactness(network, batches)
     total = total_steps(recipe, len(batches))
     run = Run(
-        network, task, recipe, schedule, len(batches), progress or (lambda done: done / total)
+        network,
+        task,
+        recipe,
+        schedule,
+        len(batches),
+        progress or (lambda done: done / total),
+        augment,
     )
     if state is not None:
         run.load(state)
@@ -106,7 +116,9 @@ class Run:
         schedule: Schedule,
         updates_per_epoch: int,
         progress: Callable[[int], float],
+        augment: Augment | None = None,
     ) -> None:
+        self.augment = augment
         self.network = network.to(recipe.device)
         if recipe.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -122,6 +134,8 @@ class Run:
         """Let every player take one step on the images of `pieces`."""
         _seed(self.recipe, self.done)
         rate = self.rate * self.schedule.factor(min(1.0, self.progress(self.done)))
+        if self.augment is not None:
+            pieces = [self.augment(piece) for piece in pieces]
         placed = [self._place(piece) for piece in pieces]
         losses: dict[str, float] = {}
         norms: list[float] = []

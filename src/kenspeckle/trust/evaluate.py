@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kenspeckle.trust.calibration import fit_temperature, surprise
+from kenspeckle.tasks.classify import judge_classes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 # (rows to learn from, rows to answer) -> logits (len(rows to answer), K)
 FitAndAnswer = Callable[[Ints, Ints], Floats]
+# (logits, targets) -> -log p(truth) of each image, (N,), and one score in [0, 1]
+Judge = Callable[[Floats, Ints], tuple[Floats, float]]
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,14 @@ def out_of_fold(fit: FitAndAnswer, targets: Ints, folds: Ints) -> Floats:
     return logits
 
 
-def compare(fits: dict[str, FitAndAnswer], targets: Ints, folds: Ints) -> list[Trial]:
-    """Each candidate on the same folds (N,)."""
+def compare(
+    fits: dict[str, FitAndAnswer], targets: Ints, folds: Ints, judge: Judge = judge_classes
+) -> list[Trial]:
+    """Each candidate on the same folds (N,), judged as the task judges."""
     trials = []
     for name, fit in fits.items():
         logits = out_of_fold(fit, targets, folds)
-        losses = surprise(logits, targets, fit_temperature(logits, targets).fitted)
-        accuracy = float((logits.argmax(1) == targets).mean())
-        trials.append(Trial(name, logits, losses, accuracy))
+        trials.append(Trial(name, logits, *judge(logits, targets)))
     return trials
 
 

@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
-from PIL import Image
 
 from kenspeckle.score import Score, proportion
 from kenspeckle.trust import charts
+from kenspeckle.trust.report_pictures import (
+    NEAREST,
+    Heat,
+    Picture,
+    Thumbnail,
+    thumbnail,
+    under_heat,
+)
 from kenspeckle.trust.report_words import (
     SCORES,
     Title,
     clean,
     in_words,
     is_crossed,
+    named,
+    others,
     percent,
+    points,
+    seconds,
+    things,
     times_in_100,
     unknown_words,
+    use,
 )
 
 MOST_IN_GRID = 30  # classes; a grid with more is wider than any screen
 MOST_LEVEL = 4  # characters; longer names stand upright above the grid's columns
+MOST_OPEN = 12  # pictures shown at once; the others are unfolded
 MOST_CONFUSIONS = 15  # listed instead of a grid
 MOST_PATHS = 20  # files shown of one finding; data_issues.csv has all
-THUMBNAIL = 160  # pixels a side
-SMALL = 64  # pixels; up to here a picture is stored without loss and its pixels shown as squares
+MOST_BESIDE = 8  # classes; a grid with more has the page's width to itself
 FACTS = {
     "name": "Network",
     "frozen": "Fixed features",
@@ -45,7 +55,43 @@ FACTS = {
     "verdict": "Gradients, in a word",
 }
 
-Picture = NDArray[np.uint8]
+# What a report may lack, and what it is taken for then. `verbs.train` fills what its run has.
+OPTIONAL: dict[str, Any] = {
+    "failed": "",  # what happened, where the run stopped half-way; then all else may be missing
+    "sentence": "",
+    "kind": "classify",  # or tag, translate
+    "sequences": False,  # what is recognised are sequences, not images
+    "data": {},
+    "split": {"train": 0, "val": 0, "test": 0, "left_out": 0, "grouped": False, "notes": []},
+    "measured": {"n": 0, "how": ""},
+    "model": {},
+    "scores": {},
+    "majority_share": None,
+    "confusion": [],
+    "classes": [],
+    "labels": [],  # tag: rows of label, n, threshold and precision, recall, f1 (Scores or None)
+    "examples": [],  # translate: rows of path, label, said
+    "reliability": [],
+    "mistakes": None,  # rows of path, label, said, probability; may have `nearest`, up to 3 paths
+    "best": [],  # the same of right answers
+    "overfitting": None,  # `Overfitting.as_dict()`
+    "augmentation": [],  # sentences: what was used, what was turned off and why
+    "losses": "",  # a sentence: which loss, and why
+    "history": [],  # rows of an epoch; may have train_accuracy, tune_accuracy, tune_n
+    "tried": [],  # rows may have `words` (why kept or dropped), `gain` (a Score), `seconds`
+    "findings": [],
+    "unknown": None,
+    "use": {"file": "weights/best.ken"},
+}
+DATA: dict[str, Any] = {  # the same for what is said of the images
+    "name": "a run",
+    "images": None,
+    "layout": "",
+    "used": None,
+    "classes": {},
+    "notes": [],
+    "fingerprint": "",
+}
 
 
 @dataclass(frozen=True)
@@ -59,22 +105,79 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class Thumbnail:
-    """A picture as a data URI, its size in pixels, and whether its pixels are shown as squares."""
+class Shown:
+    """One answer among the pictures: its row, the picture, its heat, and training images like it.
 
-    uri: str
-    width: int
-    height: int
-    is_small: bool
+    Args:
+        row: `path`, `label`, `said`, `probability`.
+        nearest: path and small picture (or None) of each.
+    """
+
+    row: Mapping[str, Any]
+    picture: Thumbnail | None
+    heat: Thumbnail | None
+    nearest: list[tuple[str, Thumbnail | None]]
 
 
-def page(report: Mapping[str, Any], pictures: Mapping[str, Picture]) -> str:
+def page(
+    report: Mapping[str, Any],
+    pictures: Mapping[str, Picture],
+    heats: Mapping[str, Heat] | None = None,
+) -> str:
     """The whole page as HTML; every name in it is escaped.
 
     Args:
-        report: as `write_report` takes it.
-        pictures: path of a mistaken image -> its pixels (H, W, 1 or 3).
+        report: as `write_report` or `write_failed_report` takes it.
+        pictures: path of an image -> its pixels (H, W, 1 or 3).
+        heats: path of an image -> (H, W) in [0, 1], where it looked for the class it said.
     """
+    whole = {**OPTIONAL, **report}
+    names = [row["class"] for row in whole["classes"]]
+    across, up = charts.share_ticks()
+    since = (whole["overfitting"] or {}).get("since")
+    heats = heats or {}
+    html = (
+        _surroundings()
+        .get_template("report.html.jinja")
+        .render(
+            report=whole,
+            data={**DATA, **whole["data"]},
+            thing=things(whole, 1),
+            things=things(whole),
+            others=others(whole),
+            names=names,
+            cautions=_cautions(whole["findings"]),
+            hundred=_hundred(whole),
+            parts=_parts(whole),
+            scores=_score_rows(whole["scores"]),
+            is_turned=any(len(name) > MOST_LEVEL for name in names),
+            is_wide=len(names) > MOST_BESIDE,
+            grid=_grid(whole["confusion"]) if len(names) <= MOST_IN_GRID else None,
+            confusions=most_confused(whole["confusion"], names)[:MOST_CONFUSIONS],
+            bins=_bins(whole),
+            share_across=across,
+            share_up=up,
+            curves=charts.curves(whole["history"], since),
+            share_curves=charts.share_curves(whole["history"], since),
+            frame=charts,
+            tried=_tried(whole),
+            mistakes=[_shown(row, pictures, heats) for row in whole["mistakes"] or []],
+            best=[_shown(row, pictures, heats) for row in whole["best"]],
+            wrong=_wrong(whole),
+            examples=sorted(whole["examples"], key=lambda row: row["label"] == row["said"]),
+            unknown=unknown_words(whole) if whole["unknown"] else "",
+            use=use(whole, whole["use"]["file"]),
+            facts=_facts(whole["model"]),
+            most_paths=MOST_PATHS,
+            most_open=MOST_OPEN,
+        )
+    )
+    return clean(html)
+
+
+@cache
+def _surroundings() -> Environment:
+    """What the template may use; made once, since compiling it takes 0.04 s."""
     surroundings = Environment(
         loader=PackageLoader("kenspeckle.trust", ""),
         autoescape=True,
@@ -82,30 +185,14 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, Picture]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    surroundings.filters |= {"percent": percent, "times_in_100": times_in_100}
-    names = [row["class"] for row in report["classes"]]
-    across, up = charts.share_ticks()
-    html = surroundings.get_template("report.html.jinja").render(
-        report=report,
-        names=names,
-        parts=_parts(report),
-        scores=_score_rows(report["scores"]),
-        is_turned=any(len(name) > MOST_LEVEL for name in names),
-        grid=_grid(report["confusion"]) if len(names) <= MOST_IN_GRID else None,
-        confusions=most_confused(report["confusion"], names)[:MOST_CONFUSIONS],
-        bins=charts.reliability_bins(report["reliability"], report["measured"]["n"]),
-        share_across=across,
-        share_up=up,
-        curves=charts.curves(report["history"]),
-        frame=charts,
-        tried=_tried(report),
-        mistakes=[(m, thumbnail(pictures.get(m["path"]))) for m in report["mistakes"]],
-        wrong=_wrong(report["confusion"]),
-        unknown=unknown_words(report["unknown"]),
-        facts=_facts(report["model"]),
-        most_paths=MOST_PATHS,
-    )
-    return clean(html)
+    surroundings.filters |= {
+        "percent": percent,
+        "times_in_100": times_in_100,
+        "points": points,
+        "named": named,
+        "seconds": seconds,
+    }
+    return surroundings
 
 
 def most_confused(counts: Sequence[Sequence[int]], names: Sequence[str]) -> list[Confusion]:
@@ -126,27 +213,36 @@ def most_confused(counts: Sequence[Sequence[int]], names: Sequence[str]) -> list
     return sorted(happened, key=lambda confusion: -confusion.count)
 
 
-def thumbnail(picture: Picture | None) -> Thumbnail | None:
-    """A picture (H, W, 1 or 3) of at most 160 pixels a side; None stays None."""
-    if picture is None:
-        return None
-    pixels = picture[..., 0] if picture.shape[2] == 1 else picture
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    is_small = max(image.size) <= SMALL
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    content = io.BytesIO()
-    if is_small:
-        image.save(content, "PNG", optimize=True)
-    else:
-        image.save(content, "JPEG", quality=85)
-    kind = "png" if is_small else "jpeg"
-    text = base64.b64encode(content.getvalue()).decode("ascii")
-    return Thumbnail(f"data:image/{kind};base64,{text}", *image.size, is_small)
+def _shown(
+    row: Mapping[str, Any], pictures: Mapping[str, Picture], heats: Mapping[str, Heat]
+) -> Shown:
+    picture = pictures.get(row["path"])
+    near = [(path, thumbnail(pictures.get(path), NEAREST)) for path in row.get("nearest", ())]
+    heat = under_heat(picture, heats.get(row["path"]))
+    return Shown(row, thumbnail(picture), thumbnail(heat), near)
+
+
+def _cautions(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What was found in the data that may spoil the result and was not put right by itself."""
+    grave = [row for row in findings if row["severity"] != "note" and not row["excluded"]]
+    return [row["words"] for row in grave]
+
+
+def _hundred(report: Mapping[str, Any]) -> list[charts.Square]:
+    """The share of right answers as a hundred squares; none where two numbers are needed."""
+    name = {"classify": "accuracy_score", "translate": "exact_match_score"}.get(report["kind"])
+    return charts.hundred(report["scores"][name]) if name in report["scores"] else []
+
+
+def _bins(report: Mapping[str, Any]) -> list[charts.Bin]:
+    rows = report["reliability"]
+    return charts.reliability_bins(rows, report["measured"]["n"])
 
 
 def _score_rows(scores: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    order = [name for name in SCORES if name in scores] + [n for n in scores if n not in SCORES]
     rows = []
-    for name, score in scores.items():
+    for name, score in ((name, scores[name]) for name in order):
         title = SCORES.get(name, Title(name, "", False))
         said = {end: in_words(name, score[end]) for end in ("value", "low", "high")}
         about = {"name": name, "title": title, "n": score["n"], "method": score["method"]}
@@ -156,6 +252,7 @@ def _score_rows(scores: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
 
 def _parts(report: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     """Name, number of images and purpose of each part that holds any."""
+    split = report["split"]
     learned = "the model learned from them"
     if is_crossed(report["measured"]):
         learned += "; each was also answered once by a model that had not seen it, to measure"
@@ -165,7 +262,6 @@ def _parts(report: Mapping[str, Any]) -> list[tuple[str, int, str]]:
         ("test", "kept apart, to measure on"),
         ("left_out", "in no part"),
     )
-    split = report["split"]
     return [
         (name.replace("_", " "), split[name], purpose) for name, purpose in parts if split[name]
     ]
@@ -176,14 +272,22 @@ def _grid(counts: Sequence[Sequence[int]]) -> list[list[tuple[int, float]]]:
     return [[(count, round(count / max(sum(row), 1), 3)) for count in row] for row in counts]
 
 
-def _wrong(counts: Sequence[Sequence[int]]) -> int:
-    return sum(sum(row) for row in counts) - sum(row[k] for k, row in enumerate(counts))
+def _wrong(report: Mapping[str, Any]) -> int:
+    """How many answers were not wholly right."""
+    if report["confusion"]:
+        counts = report["confusion"]
+        return sum(sum(row) for row in counts) - sum(row[k] for k, row in enumerate(counts))
+    exact = report["scores"].get("exact_match_score")
+    return 0 if exact is None else round((1 - exact["value"]) * report["measured"]["n"])
 
 
 def _tried(report: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Score]]:
     """What was compared, each with the interval of its out-of-fold accuracy."""
     n = report["split"]["train"]
-    return [(row, proportion(round(row["accuracy"] * n), n)) for row in report["tried"]]
+    if not n:
+        return []
+    rows = [{"words": "", "gain": None, "seconds": None, **row} for row in report["tried"]]
+    return [(row, proportion(round(row["accuracy"] * n), n)) for row in rows]
 
 
 def _facts(model: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from kenspeckle.answer import Answer
 from kenspeckle.bundle import bundle as bundles
@@ -20,12 +20,15 @@ from kenspeckle.bundle.manifest import Config
 from kenspeckle.data.dataset import Sample
 from kenspeckle.data.fit import Fit
 from kenspeckle.data.read import read_image
+from kenspeckle.data.sequence import padded, read_sequence
 from kenspeckle.data.source import File
-from kenspeckle.errors import UnreadableImage
+from kenspeckle.data.strings import code_points
+from kenspeckle.errors import UnreadableImage, UsageError
 from kenspeckle.models.pretrained import imagenet_head, imagenet_names, make_backbone
 from kenspeckle.models.runtime import Precision, for_inference, forward
-from kenspeckle.tasks.task import Network
-from kenspeckle.trust.explain.grad_cam import explain_by_grad_cam
+from kenspeckle.tasks.task import Network, Task
+from kenspeckle.tasks.translate import Translate
+from kenspeckle.trust.explain import EXPLANATIONS
 from kenspeckle.trust.unknown import refuse_unknown
 
 PIECE = 16
@@ -49,13 +52,18 @@ class Model:
         return self.bundle.config.classes
 
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> nn.Module:
         """The network in float32, as it is stored."""
         return self.bundle.network()
 
     @cached_property
-    def _fast(self) -> Network:
-        return cast(Network, for_inference(self.network))
+    def task(self) -> Task[Any]:
+        """The question it answers."""
+        return self.bundle.task()
+
+    @cached_property
+    def _fast(self) -> nn.Module:
+        return for_inference(self.network)
 
     @property
     def fit(self) -> Fit:
@@ -81,29 +89,54 @@ class Model:
 
     def _answer_piece(self, samples: Sequence[Sample]) -> list[Answer]:
         answers: dict[int, Answer] = {}
-        images: list[Tensor] = []
+        inputs: list[Tensor] = []
         read: list[int] = []
         for i, sample in enumerate(samples):
             try:
-                images.append(self._image(sample))
+                inputs.append(self._input(sample))
                 read.append(i)
             except UnreadableImage as fault:
                 words = f"not read: {fault}"
                 answers[i] = Answer(sample.path, None, {}, words, error=str(fault))
         if read:
-            logits, vectors = self._run(images)
-            told = self.bundle.task().decode(logits, [samples[i].path for i in read])
+            outputs, vectors = self._run(inputs)
+            told = self.task.decode(outputs, [samples[i].path for i in read])
             answers.update(zip(read, self._familiar(told, vectors), strict=True))
         return [answers[i] for i in range(len(samples))]
 
-    def _image(self, sample: Sample) -> Tensor:
-        pixels = read_image(sample.source, self.fit).pixels
-        return torch.from_numpy(pixels).permute(2, 0, 1)
+    def _input(self, sample: Sample) -> Tensor:
+        """What the network reads of one sample: (C, S, S) bytes, (T, D) steps, (T,) code points."""
+        if isinstance(self.task, Translate):
+            text = sample.source.read().decode("utf-8", "replace")
+            if not text:
+                raise UnreadableImage("empty", "the string is empty")
+            if strange := self.task.strangers(text):
+                words = f"it holds characters that were never learned: {strange!r}"
+                raise UnreadableImage("unsupported", words)
+            return code_points([text])[0]
+        features = self.bundle.config.features
+        if not features:
+            pixels = read_image(sample.source, self.fit).pixels
+            return torch.from_numpy(pixels).permute(2, 0, 1)
+        steps = read_sequence(sample.source.read(), sample.path)
+        if steps.shape[1] != features:
+            words = f"a step has {steps.shape[1]} numbers, and the model learned from {features}"
+            raise UnreadableImage("unsupported", words)
+        return torch.from_numpy(steps)
 
-    def _run(self, images: Sequence[Tensor]) -> tuple[Tensor, NDArray[np.float32]]:
-        batch = torch.stack([image.expand(self._channels(images), -1, -1) for image in images])
-        head, precision = self._fast.head, cast(Precision, self.bundle.config.precision)
-        vector = forward(lambda x: head.vector(self._fast.backbone.stages(x)), batch, precision)
+    def _run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, NDArray[np.float32]]:
+        network = self._fast
+        if not isinstance(network, Network):
+            with torch.inference_mode():
+                filled = nn.utils.rnn.pad_sequence(list(inputs), batch_first=True)
+                return network(filled), np.zeros((len(inputs), 0), np.float32)
+        if self.bundle.config.features:
+            batch = padded([steps.numpy() for steps in inputs])
+        else:
+            channels = self._channels(inputs)
+            batch = torch.stack([image.expand(channels, -1, -1) for image in inputs])
+        head, precision = network.head, cast(Precision, self.bundle.config.precision)
+        vector = forward(lambda x: head.vector(network.backbone.stages(x)), batch, precision)
         with torch.inference_mode():
             return head.from_vector(vector), head.likeness(vector).numpy()
 
@@ -124,20 +157,27 @@ class Model:
             for answer, row in zip(answers, rows, strict=True)
         ]
 
-    def explain(self, image: str | Path, label: str | None = None) -> NDArray[np.float32]:
+    def explain(
+        self, image: str | Path, label: str | None = None, method: str = "grad-cam"
+    ) -> NDArray[np.float32]:
         """Where the network looked: heat (H, W) in [0, 1] over the network's square.
 
         Args:
             label: the class to explain; None is the likeliest.
+            method: a row of `EXPLANATIONS`.
 
         Raises:
             UnreadableImage: the file cannot be read.
+            UsageError: the model does not read images, or the method does not fit its network.
         """
-        batch = self._image(Sample(str(image), File(Path(image))))[None]
+        network = self.network
+        if self.bundle.config.features or not isinstance(network, Network):
+            raise UsageError("Only answers about images can be drawn, and this model reads others.")
+        batch = self._input(Sample(str(image), File(Path(image))))[None]
         with torch.no_grad():
-            likeliest = self.network(batch).argmax(1)
+            likeliest = network(batch).argmax(1)
         target = likeliest if label is None else torch.tensor([self.classes.index(label)])
-        return explain_by_grad_cam(self.network, batch, target)[0].numpy()
+        return EXPLANATIONS.load(method)(network, batch, target)[0].numpy()
 
     def save(self, path: str | Path) -> None:
         """Write the model file, whole or not at all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,10 +17,15 @@ from kenspeckle.data.cache import Decoded, decode_all
 from kenspeckle.data.checks import Evidence, run_checks
 from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.duplicates import MIN_SIDE, duplicate_groups, near_groups, thumbnail
+from kenspeckle.data.exclude import excluded
 from kenspeckle.data.fit import Fit
+from kenspeckle.data.layouts.pairs import scan_pairs
 from kenspeckle.data.scan import scan
+from kenspeckle.data.sequence import read_all
+from kenspeckle.data.strings import encoded
 from kenspeckle.errors import DataError, EmptyDataset
 from kenspeckle.files import cache_folder
+from kenspeckle.tasks import TASKS
 from kenspeckle.verbs.progress import Stage, Tell, counter, quiet
 
 
@@ -36,6 +41,8 @@ class Prepared:
         keys: N content hashes.
         groups: (N,) what must stay on one side of every split: copies and the user's groups.
         notes: what the user should hear.
+        features: numbers a step, of sequences; 0 for images.
+        evidence: what the checks were shown.
     """
 
     dataset: Dataset
@@ -45,6 +52,8 @@ class Prepared:
     keys: Sequence[bytes]
     groups: NDArray[np.int64]
     notes: Sequence[str]
+    features: int = 0
+    evidence: Evidence = field(default_factory=Evidence)
 
     @cached_property
     def used(self) -> Dataset:
@@ -72,55 +81,78 @@ class Prepared:
         return len(np.unique(self.groups)) < len(self.groups)
 
 
-def prepare(
+def look(
     data: str | Path,
-    fit: Fit,
     columns: Mapping[str, str] | None = None,
     tell: Tell = quiet,
     *,
-    labelled: bool = True,
-    usable_only: bool = True,
+    task: str = "classify",
+    exclude: Path | None = None,
+) -> Dataset:
+    """What lies at `data`, as the task reads it, and said.
+
+    Raises:
+        DataError, EmptyDataset: nothing is there that the task can read.
+    """
+    if TASKS.load(task).reads == "pairs":
+        dataset = scan_pairs(Path(data))
+    else:
+        dataset = scan(data, columns=columns, tagged=task == "tag")
+    if exclude is not None:
+        dataset = excluded(dataset, exclude)
+    noun = {"pairs": "", "sequences": f"{len(dataset)} ", "images": f"{len(dataset)} images: "}
+    tell(Stage("looking", words=f"{noun[dataset.reads]}{dataset.layout}"))
+    for note in dataset.notes:
+        tell(Stage("looking", words=note))
+    return dataset
+
+
+def prepare(
+    dataset: Dataset, fit: Fit, tell: Tell = quiet, *, usable_only: bool = True
 ) -> Prepared:
-    """Scan, read, check and group the images at `data`.
+    """Read, check and group the samples of a dataset.
 
     Args:
-        labelled: whether the images have labels.
+        fit: how images become squares; sequences and strings have no use for it.
         usable_only: refuse where no image can be used; else hand back the findings alone.
 
     Raises:
         DataError, EmptyDataset: nothing usable is there.
     """
-    dataset = scan(data, columns=columns, labelled=labelled)
-    tell(Stage("looking", words=f"{len(dataset)} images: {dataset.layout}"))
-    for note in dataset.notes:
-        tell(Stage("looking", words=note))
-    decoded = decode_all(dataset, fit, counter(tell, "reading images"), cache_folder())
+    features = 0
+    if dataset.reads == "pairs":
+        decoded = encoded(dataset)
+    elif dataset.reads == "sequences":
+        decoded, features = read_all(dataset, counter(tell, "reading sequences"))
+    else:
+        decoded = decode_all(dataset, fit, counter(tell, "reading images"), cache_folder())
     for note in decoded.notes:
         tell(Stage("reading images", words=note))
-    thumbs = thumbnails(decoded)
-    evidence = Evidence(
-        rows=decoded.rows,
-        faults=decoded.faults,
-        keys=decoded.keys,
-        perceptual=decoded.perceptual,
-        width=decoded.width,
-        height=decoded.height,
-        thumbs=thumbs,
-        formats=decoded.formats,
-        images=decoded.images,
-    )
-    findings = run_checks(dataset, evidence)
+    is_image = dataset.reads == "images"
+    thumbs = thumbnails(decoded) if is_image else None
+    evidence = Evidence(rows=decoded.rows, faults=decoded.faults, keys=decoded.keys)
+    if is_image:
+        evidence = replace(
+            evidence,
+            perceptual=decoded.perceptual,
+            width=decoded.width,
+            height=decoded.height,
+            thumbs=thumbs,
+            formats=decoded.formats,
+            images=decoded.images,
+        )
+    findings = run_checks(dataset, evidence) if dataset.reads != "pairs" else []
     left_out = {path for finding in findings if finding.excluded for path in finding.paths}
     usable = [
         i
         for i, row in enumerate(decoded.rows)
-        if dataset.samples[row].path not in left_out
-        and (dataset.samples[row].label is not None or not labelled)
+        if dataset.samples[row].path not in left_out and dataset.samples[row].label is not None
     ]
     if not usable and usable_only:
         reason = f" {findings[0].words}" if findings else ""
         raise EmptyDataset(f"No image of {dataset.root} can be used.{reason}")
-    return _kept(dataset, decoded, thumbs, findings, np.array(usable, dtype=np.int64))
+    kept = _kept(dataset, decoded, thumbs, findings, np.array(usable, dtype=np.int64))
+    return replace(kept, features=features, evidence=evidence)
 
 
 def _kept(
@@ -161,10 +193,17 @@ def stop_if_hopeless(prepared: Prepared) -> None:
     Raises:
         DataError: the usable images are all of one class.
     """
-    labels = {sample.label for sample in prepared.used.samples}
+    used = prepared.used
+    if used.reads == "pairs":
+        return
+    if used.is_tagged:
+        if not used.classes:
+            raise DataError(f"No image of {used.root} bears a label, so there is none to learn.")
+        return
+    labels = {sample.label for sample in used.samples}
     if len(labels) < 2:
         raise DataError(
-            f"The usable images of {prepared.dataset.root} are all of one class ({labels.pop()}), "
+            f"The usable images of {used.root} are all of one class ({labels.pop()}), "
             "and a recogniser needs at least two to tell apart. Put images of something else in "
             "a second folder."
         )

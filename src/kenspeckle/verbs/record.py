@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,25 @@ import torch
 from kenspeckle.answer import Answer
 from kenspeckle.bundle.bundle import Bundle
 from kenspeckle.bundle.manifest import Config
-from kenspeckle.data.dataset import Sample
+from kenspeckle.data.dataset import Sample, tags_in
 from kenspeckle.data.split import Parts, write_split
 from kenspeckle.files import write_text
 from kenspeckle.score import proportion
+from kenspeckle.tasks.task import ClassTask, Network, Task
+from kenspeckle.tasks.translate import Translate
+from kenspeckle.trust.explain.grad_cam import explain_by_grad_cam
 from kenspeckle.trust.measure import measure
 from kenspeckle.trust.report import card, sentence, write_report
-from kenspeckle.trust.unknown import refuse_unknown
-from kenspeckle.verbs.model import Model
+from kenspeckle.trust.unknown import Familiar, refuse_unknown
+from kenspeckle.verbs.model import NEAREST, Model
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.tables import write_predictions, write_rows
 from kenspeckle.version import __version__
+
+EXPLAINED = 12  # worst and best images with a heat map, each: about 40 ms an image
+Pictures = dict[str, np.ndarray[Any, np.dtype[np.uint8]]]
+Heats = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
 
 
 def finished(outcome: Outcome) -> tuple[Model, dict[str, Any], list[Answer]]:
@@ -35,42 +43,62 @@ def finished(outcome: Outcome) -> tuple[Model, dict[str, Any], list[Answer]]:
     prepared, task = outcome.prepared, outcome.task
     used = prepared.used
     samples = [used.samples[int(i)] for i in outcome.measured]
-    paths = [sample.path for sample in samples]
-    calibrated = task.temperature
-    task.temperature = 1.0  # the logits are calibrated already, each by its own model
-    answers = task.decode(torch.from_numpy(outcome.logits), paths)
-    task.temperature = calibrated
-    if outcome.distances is not None:
-        answers = refuse_unknown(answers, outcome.distances, outcome.familiar.threshold)
+    answers = list(outcome.answers)
+    familiar = outcome.familiar
+    if outcome.distances is not None and familiar is not None:
+        answers = refuse_unknown(answers, outcome.distances, familiar.threshold)
+    answers = _with_nearest(outcome, answers)
     groups = prepared.groups_of(outcome.measured)
     report = _report(outcome, samples, answers, groups)
     config = Config(
         task=outcome.recipe.task,
-        model=outcome.recipe.model,
-        classes=used.classes,
+        model=str(outcome.recipe.model),
+        classes=task.classes,
         head=outcome.head,
         image_size=outcome.recipe.data.image_size or 224,
         resize=outcome.recipe.data.resize,
         precision=outcome.precision,
         widths=outcome.widths,
         transform=outcome.transform,
-        temperature=task.temperature,
-        threshold=_finite(outcome.familiar.threshold),
+        pool=outcome.recipe.pool,
+        positions=outcome.recipe.positions,
+        features=len(task.alphabet) if isinstance(task, Translate) else prepared.features,
+        settings=task.kept(),
+        threshold=None if familiar is None else _finite(familiar.threshold),
         paths=tuple(used.samples[int(i)].path for i in outcome.trained),
-        labels=tuple(int(k) for k in used.targets()[outcome.trained]),
+        labels=tuple(str(used.samples[int(i)].label) for i in outcome.trained),
         recipe=outcome.recipe.as_dict(),
     )
     held = outcome.out_of_fold
     bundle = Bundle(
         config=config,
         weights=outcome.network.state_dict(),
-        vectors=torch.from_numpy(outcome.familiar.vectors).half(),
-        reference=torch.from_numpy(outcome.familiar.reference),
+        **_vectors(familiar),
         logits=torch.zeros(0, 0) if held is None else torch.from_numpy(held).float(),
         report=report,
         card=card(report, config.classes),
     )
     return Model(bundle), report, answers
+
+
+def _with_nearest(outcome: Outcome, answers: list[Answer]) -> list[Answer]:
+    """The answers, each with the training images most like it (never itself)."""
+    familiar, vectors = outcome.familiar, outcome.vectors
+    if familiar is None or vectors is None or not len(answers):
+        return answers
+    names = [outcome.prepared.used.samples[int(i)].path for i in outcome.trained]
+    rows, _ = familiar.nearest(vectors, NEAREST + 1)
+    return [
+        replace(a, nearest=tuple([names[k] for k in row if names[k] != a.path][:NEAREST]))
+        for a, row in zip(answers, rows, strict=True)
+    ]
+
+
+def _vectors(familiar: Familiar | None) -> dict[str, torch.Tensor]:
+    if familiar is None:
+        return {}
+    vectors = torch.from_numpy(familiar.vectors).half()
+    return {"vectors": vectors, "reference": torch.from_numpy(familiar.reference)}
 
 
 def _plain(value: Any) -> Any:
@@ -93,6 +121,8 @@ def _report(
     labels = [str(sample.label) for sample in samples]
     refused = sum(answer.unknown for answer in answers)
     report: dict[str, Any] = {
+        "kind": outcome.recipe.task,
+        "sequences": used.reads == "sequences",
         "data": {
             "name": used.root.name,
             "layout": used.layout,
@@ -116,11 +146,11 @@ def _report(
             "frozen": bool(outcome.recipe.freeze),
             "image_size": outcome.recipe.data.image_size,
             "precision": outcome.precision,
-            "temperature": outcome.task.temperature,
+            **_told_of(outcome.task),
             **outcome.facts,
         },
         "unknown": {
-            "threshold": _finite(outcome.familiar.threshold),
+            "threshold": None if outcome.familiar is None else _finite(outcome.familiar.threshold),
             "share_set": outcome.recipe.unknown_share,
             "refused": None
             if outcome.distances is None
@@ -132,9 +162,15 @@ def _report(
         "history": [
             {k: _plain(v) for k, v in row.items() if k != "seconds"} for row in outcome.history
         ],
+        "use": {"file": "weights/best.ken"},
+        **outcome.told,
         **measure(outcome.task, answers, labels, groups),
     }
     return {"sentence": sentence(report), **report}
+
+
+def _told_of(task: Task[Any]) -> dict[str, Any]:
+    return {"temperature": task.temperature} if isinstance(task, ClassTask) else {}
 
 
 def write_run(
@@ -155,7 +191,7 @@ def write_run(
     labels = [used.samples[int(i)].label for i in outcome.measured]
     write_predictions(folder / "predictions.csv", answers, labels)
     write_rows(folder / "results.csv", outcome.history or outcome.tried)
-    write_report(folder, report, _pictures(prepared, report))
+    write_report(folder, report, *_pictures(outcome, report))
     environment = {
         "kenspeckle": __version__,
         "python": sys.version.split()[0],
@@ -171,14 +207,31 @@ def write_run(
     write_text(folder / "environment.json", json.dumps(environment, indent=1) + "\n")
 
 
-def _pictures(
-    prepared: Prepared, report: Mapping[str, Any]
-) -> dict[str, np.ndarray[Any, np.dtype[np.uint8]]]:
-    """The images of the report's mistakes, by path: (H, W, C) uint8."""
-    wanted = {mistake["path"] for mistake in report["mistakes"]}
-    pictures = {}
-    for row, sample in enumerate(prepared.used.samples):
-        if sample.path in wanted:
-            image = prepared.images[torch.tensor([row])][0].permute(1, 2, 0)
-            pictures[sample.path] = image.contiguous().numpy()
-    return pictures
+def _pictures(outcome: Outcome, report: Mapping[str, Any]) -> tuple[Pictures, Heats]:
+    """The images that the report shows, by path, (H, W, C) uint8; and where the answers come from.
+
+    Shown are the worst and best images and the training images nearest to them.
+    """
+    prepared, network = outcome.prepared, outcome.network
+    if prepared.used.reads != "images" or not isinstance(network, Network):
+        return {}, {}
+    rows = {sample.path: row for row, sample in enumerate(prepared.used.samples)}
+    told = [*report["mistakes"], *report["best"]]
+    nearest = {path for one in told for path in one.get("nearest", ())}
+    wanted = {one["path"] for one in told} | nearest
+    pictures = {
+        path: prepared.images[torch.tensor([rows[path]])][0].permute(1, 2, 0).contiguous().numpy()
+        for path in wanted
+        if path in rows
+    }
+    heats = {}
+    for one in [*report["mistakes"][:EXPLAINED], *report["best"][:EXPLAINED]]:
+        said = (
+            next(iter(tags_in(str(one["said"]))), None) if prepared.used.is_tagged else one["said"]
+        )
+        if said is None:
+            continue
+        image = prepared.images[torch.tensor([rows[one["path"]]])]
+        target = torch.tensor([outcome.task.classes.index(said)])
+        heats[one["path"]] = explain_by_grad_cam(network, image, target)[0].numpy()
+    return pictures, heats

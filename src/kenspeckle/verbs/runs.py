@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kenspeckle.errors import UsageError
@@ -43,22 +43,37 @@ def abandon(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where a run's samples come from.
+
+    Args:
+        split: a split.csv to use again.
+        exclude: a list of files to leave out.
+    """
+
+    data: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+    split: Path | None = None
+    exclude: Path | None = None
+
+
+@dataclass(frozen=True)
 class Past:
     """What a run was started with."""
 
-    data: Path
-    columns: Mapping[str, str]
+    source: Source
     recipe: Recipe
-    split: Path | None
 
 
 def remember(folder: Path, past: Past) -> None:
     """Write down what a run is started with, so that it can be resumed."""
     past.recipe.to_yaml(folder / "args.yaml")
+    source = past.source
     start = {
-        "data": str(past.data.resolve()),
-        "columns": dict(past.columns),
-        "split": None if past.split is None else str(past.split.resolve()),
+        "data": str(source.data.resolve()),
+        "columns": dict(source.columns),
+        "split": None if source.split is None else str(source.split.resolve()),
+        "exclude": None if source.exclude is None else str(source.exclude.resolve()),
     }
     write_text(folder / "start.json", json.dumps(start, indent=1) + "\n")
 
@@ -71,9 +86,9 @@ def resumed_run(folder: Path) -> Past:
     """
     try:
         start = json.loads((folder / "start.json").read_text("utf-8"))
-        split = None if start["split"] is None else Path(start["split"])
+        lists = [None if start[n] is None else Path(start[n]) for n in ("split", "exclude")]
         recipe = Recipe.from_yaml(folder / "args.yaml")
-        return Past(Path(start["data"]), start["columns"], recipe, split)
+        return Past(Source(Path(start["data"]), start["columns"], *lists), recipe)
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(
             f"There is no run to resume in {folder}; name the folder of a run, such as "

@@ -8,11 +8,14 @@ from typing import Any
 
 import torch
 
+from kenspeckle.data.dataset import Dataset
+from kenspeckle.data.sides import typical_side
 from kenspeckle.errors import UsageError
-from kenspeckle.models import BACKBONES
+from kenspeckle.models import BACKBONES, ENCODERS
 from kenspeckle.models.pretrained import is_pretrained
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.losses import check_loss
 from kenspeckle.training.bank import check_head
 
 
@@ -24,23 +27,71 @@ def settled(recipe: Recipe, budget: str | None, settings: Mapping[str, Any] | No
         recipe = recipe.changed(settings)
     TASKS.row(recipe.task)
     check_head(recipe.head)
-    facts = {} if recipe.model.startswith("timm:") else BACKBONES.row(recipe.model).facts
-    size, smallest = facts.get("image_size", 224), facts.get("smallest", 1)
+    if recipe.model is not None and recipe.model not in ENCODERS:
+        _facts(recipe.model)
+    check_loss(recipe.loss, recipe.training.smoothing)
+    _check_device(recipe.training.device)
+    _check_ranges(recipe)
+    _check_mixing(recipe)
+    return recipe
+
+
+def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """The recipe with what the data decide: the network's name, the size of images, frozen or not.
+
+    Raises:
+        UsageError: the network does not read what the dataset holds.
+    """
+    if dataset.reads != "images":
+        return _suited_encoder(recipe, dataset)
+    model = recipe.model or "efficientnet-lite0"
+    facts = _facts(model)
+    smallest = facts.get("smallest", 1)
     if recipe.data.image_size is not None and recipe.data.image_size < smallest:
         raise UsageError(
-            f"{recipe.model} needs images of {smallest} pixels a side or more, found --imgsz "
+            f"{model} needs images of {smallest} pixels a side or more, found --imgsz "
             f"{recipe.data.image_size}. Small images are enlarged: leave --imgsz out."
         )
-    _check_device(recipe.training.device)
-    pretrained = is_pretrained(recipe.model, recipe.weights)
+    pretrained = is_pretrained(model, recipe.weights)
     if recipe.freeze and not pretrained:
         raise UsageError(
-            f"{recipe.model} has no trained weights to freeze. Give some with --weights FILE, or "
+            f"{model} has no trained weights to freeze. Give some with --weights FILE, or "
             "train it from scratch with --freeze no."
         )
-    data = replace(recipe.data, image_size=recipe.data.image_size or size)
-    _check_ranges(recipe)
-    return replace(recipe, freeze=pretrained if recipe.freeze is None else recipe.freeze, data=data)
+    size = recipe.data.image_size
+    if size is None:
+        size = facts.get("image_size", 224)
+        if facts.get("adapts"):
+            size = max(smallest, min(size, typical_side(dataset) or size))
+    freeze = pretrained if recipe.freeze is None else recipe.freeze
+    return replace(recipe, model=model, freeze=freeze, data=replace(recipe.data, image_size=size))
+
+
+def _suited_encoder(recipe: Recipe, dataset: Dataset) -> Recipe:
+    fitting = [
+        n for n in ENCODERS if ENCODERS.row(n).facts.get("reads", "sequences") == dataset.reads
+    ]
+    model = recipe.model or fitting[0]
+    if model not in fitting:
+        raise UsageError(
+            f"{dataset.root} holds {dataset.reads}, which {model} does not read. "
+            f"These do: {', '.join(fitting)}."
+        )
+    if recipe.freeze:
+        raise UsageError(f"{model} has no trained weights to freeze; train it with --freeze no.")
+    return replace(recipe, model=model, freeze=False)
+
+
+def _facts(model: str) -> Mapping[str, Any]:
+    return {} if model.startswith("timm:") else BACKBONES.row(model).facts
+
+
+def _check_mixing(recipe: Recipe) -> None:
+    mixed = [n for n in ("mixup", "cutmix") if getattr(recipe.training, n)]
+    if mixed and recipe.training.batch_size == "full":
+        raise UsageError(f"{mixed[0]} mixes images anew each time; give a number as batch size.")
+    if mixed and recipe.task == "translate":
+        raise UsageError(f"{mixed[0]} mixes images, and strings cannot be mixed; leave it out.")
 
 
 def _check_device(device: str) -> None:
@@ -76,6 +127,8 @@ def _check_ranges(recipe: Recipe) -> None:
             ("training.budget_seconds", recipe.training.budget_seconds, _positive, "above 0"),
             ("training.smoothing", recipe.training.smoothing, _between(0, 0.99), "in [0, 1)"),
             ("training.averaging", recipe.training.averaging, _between(0, 0.999999), "in [0, 1)"),
+            ("training.mixup", recipe.training.mixup, _between(0, 10), "from 0 to 10"),
+            ("training.cutmix", recipe.training.cutmix, _between(0, 10), "from 0 to 10"),
             ("dropout", recipe.dropout, _between(0, 0.99), "in [0, 1)"),
             ("unknown_share", recipe.unknown_share, _between(0, 0.99), "in [0, 1)"),
         )

@@ -13,11 +13,11 @@ from kenspeckle.data.fit import Fit
 from kenspeckle.data.split import read_split
 from kenspeckle.recipe import Recipe
 from kenspeckle.verbs.model import Model
-from kenspeckle.verbs.prepare import Prepared, prepare, stop_if_hopeless
+from kenspeckle.verbs.prepare import Prepared, look, prepare, stop_if_hopeless
 from kenspeckle.verbs.progress import Stage, Tell, quiet
 from kenspeckle.verbs.record import finished, write_run
-from kenspeckle.verbs.runs import Past, remember
-from kenspeckle.verbs.settle import settled
+from kenspeckle.verbs.runs import Past, Source, remember
+from kenspeckle.verbs.settle import settled, suited
 from kenspeckle.verbs.train_features import train_features
 from kenspeckle.verbs.train_loop import Extras, train_loop
 
@@ -30,6 +30,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
     split: Path | None = None,
+    exclude: Path | None = None,
     folder: Path | None = None,
     resume: bool = False,
     diagnose: bool = False,
@@ -45,6 +46,7 @@ def train(
         settings: changes to the recipe by dotted name, such as `{"training.epochs": 5}`.
         columns: which column of a table is which, such as `{"label": "sign_name"}`.
         split: a `split.csv` of an earlier run, to be measured on the same images.
+        exclude: a list of files to leave out, one a line.
         folder: where the run's files go; None writes nothing.
         resume: continue the newest snapshot in `folder`.
         diagnose: draw the gradients' health into `folder`.
@@ -56,10 +58,11 @@ def train(
     """
     recipe = settled(recipe or Recipe(), budget, settings)
     start = time.perf_counter()
-    prepared = _prepared(data, recipe, columns, split, tell)
+    source = Source(Path(data), columns or {}, split, exclude)
+    prepared, recipe = _prepared(source, recipe, tell)
     if folder is not None:
         write_issues(folder / "data_issues.csv", prepared.findings)
-        remember(folder, Past(Path(data), columns or {}, recipe, split))
+        remember(folder, Past(source, recipe))
     if recipe.freeze:
         outcome = train_features(prepared, recipe, tell)
     else:
@@ -81,11 +84,13 @@ def planned(
     settings: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
     split: Path | None = None,
+    exclude: Path | None = None,
     tell: Tell = quiet,
 ) -> dict[str, Any]:
     """What `train` would do with these: everything up to the training itself (`--dry-run`)."""
     recipe = settled(recipe or Recipe(), budget, settings)
-    prepared = _prepared(data, recipe, columns, split, tell)
+    source = Source(Path(data), columns or {}, split, exclude)
+    prepared, recipe = _prepared(source, recipe, tell)
     return {
         "plan": plan(prepared, recipe),
         "classes": prepared.used.counts(),
@@ -94,20 +99,16 @@ def planned(
     }
 
 
-def _prepared(
-    data: str | Path,
-    recipe: Recipe,
-    columns: Mapping[str, str] | None,
-    split: Path | None,
-    tell: Tell,
-) -> Prepared:
+def _prepared(source: Source, recipe: Recipe, tell: Tell) -> tuple[Prepared, Recipe]:
+    dataset = look(source.data, source.columns, tell, task=recipe.task, exclude=source.exclude)
+    recipe = suited(recipe, dataset)
     fit = Fit(recipe.data.image_size or 224, recipe.data.resize)
-    prepared = with_split(prepare(data, fit, columns, tell), split)
+    prepared = with_split(prepare(dataset, fit, tell), source.split)
     for finding in prepared.findings:
         tell(Stage("checking", words=f"{finding.severity}: {finding.words}"))
     stop_if_hopeless(prepared)
     tell(Stage("planning", words=plan(prepared, recipe)))
-    return prepared
+    return prepared, recipe
 
 
 def with_split(prepared: Prepared, path: Path | None) -> Prepared:

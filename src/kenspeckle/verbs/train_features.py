@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Chosen
 from kenspeckle.data.split import Parts, folds, split
 from kenspeckle.errors import DataError
@@ -20,8 +21,8 @@ from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.pretrained import make_backbone
 from kenspeckle.models.runtime import Precision, for_inference, in_parallel, remembered_precision
 from kenspeckle.recipe import Recipe
-from kenspeckle.tasks.classify import Classify
-from kenspeckle.tasks.task import Network
+from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.task import ClassTask, Network
 from kenspeckle.training.bank import (
     Kind,
     Linear,
@@ -37,9 +38,9 @@ from kenspeckle.training.features import (
     remembered,
     weights_hash,
 )
-from kenspeckle.trust.calibration import fit_temperature
 from kenspeckle.trust.evaluate import FitAndAnswer, Trial, choose, compare
 from kenspeckle.trust.unknown import fit_familiar, unit
+from kenspeckle.verbs.deep import deeply_checked, deeply_grouped
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.progress import Stage, Tell, counter
@@ -56,34 +57,40 @@ class _Bank:
     def __init__(
         self,
         recipe: Recipe,
+        task: ClassTask,
+        prepared: Prepared,
         vectors: NDArray[np.float32],
-        targets: Ints,
-        groups: Ints,
-        names: Sequence[str],
         widths: tuple[int, ...],
-        classes: int,
     ) -> None:
-        self.recipe, self.vectors, self.targets = recipe, vectors, targets
-        self.groups, self.names, self.widths, self.classes = groups, names, widths, classes
+        samples = prepared.used.samples
+        self.recipe, self.task, self.vectors, self.widths = recipe, task, vectors, widths
+        labels = [sample.label for sample in samples]
+        self.names = [sample.path for sample in samples]
+        self.targets = task.collate(labels).long().numpy()
+        self.strata, self.groups = task.strata(labels), prepared.groups
 
     def fit(self, kind: Kind, rows: Ints) -> Linear:
-        return linear_layer(kind, self.vectors[rows], self.targets[rows], self.widths, self.classes)
+        count = len(self.task.classes)
+        return linear_layer(kind, self.vectors[rows], self.targets[rows], self.widths, count)
 
-    def answer(self, kind: Kind, linear: Linear, rows: Ints) -> Floats:
+    def outputs(self, kind: Kind, linear: Linear, rows: Ints) -> Floats:
         weights, bias = linear
         return transform_vectors(self.vectors[rows], self.widths, kind.transform) @ weights.T + bias
+
+    def answers(self, logits: Floats, rows: Ints, task: ClassTask) -> list[Answer]:
+        return task.decode(torch.from_numpy(logits), [self.names[i] for i in rows])
 
     def folds(self, rows: Ints, seed: int) -> Ints:
         names = [self.names[i] for i in rows]
         count = self.recipe.data.folds
-        return folds(self.targets[rows], self.groups[rows], count, seed, names)
+        return folds(self.strata[rows], self.groups[rows], count, seed, names)
 
     def choose(self, rows: Ints) -> tuple[Kind, Trial | None, list[Trial]]:
         """The best head for `rows` by cross-validation inside them; no trial where none can be."""
         kinds = {
             kind.name: kind
             for kind in candidates(
-                self.recipe.head, self.targets[rows], self.vectors[rows], self.widths
+                self.recipe.head, self.strata[rows], self.vectors[rows], self.widths
             )
         }
         try:
@@ -92,13 +99,23 @@ class _Bank:
             return next(iter(kinds.values())), None, []
 
         def fitted(kind: Kind) -> FitAndAnswer:
-            return lambda learn, ask: self.answer(kind, self.fit(kind, rows[learn]), rows[ask])
+            return lambda learn, ask: self.outputs(kind, self.fit(kind, rows[learn]), rows[ask])
 
         trials = compare(
-            {name: fitted(kind) for name, kind in kinds.items()}, self.targets[rows], number
+            {name: fitted(kind) for name, kind in kinds.items()},
+            self.targets[rows],
+            number,
+            self.task.judge,
         )
         chosen = choose(trials)
         return kinds[chosen.name], chosen, trials
+
+    def calibrated(self, chosen: Trial | None, rows: Ints) -> ClassTask:
+        """A copy of the task that found out its temperature (and thresholds) out of fold."""
+        task = copy.copy(self.task)
+        if chosen is not None:
+            task.calibrate(chosen.logits, self.targets[rows])
+        return task
 
 
 def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
@@ -108,7 +125,7 @@ def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
     every image is answered once by a model that was chosen and fitted without it (nested
     cross-validation), and the final head learns from all of them. Else a test part is held out.
     """
-    backbone = make_backbone(recipe.model, recipe.weights).eval()
+    backbone = make_backbone(str(recipe.model), recipe.weights).eval()
     precision = _precision(recipe, backbone, prepared)
     recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     network = feature_network(backbone, precision, recipe.data.image_size or 224)
@@ -125,60 +142,68 @@ def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
         cache_folder(),
         counter(tell, "computing features"),
     )
-    targets, names = used.targets(), [sample.path for sample in used.samples]
-    bank = _Bank(
-        recipe, vectors, targets, prepared.groups, names, network.widths, len(used.classes)
+    waist = unit(vectors[:, -network.widths[-1] :])
+    prepared = deeply_grouped(prepared, waist)
+    task: ClassTask = TASKS.load(recipe.task)(
+        used.classes, image_size=recipe.data.image_size or 224
     )
+    bank = _Bank(recipe, task, prepared, vectors, network.widths)
     given = [sample.split for sample in used.samples]
     crossed = len(used) < recipe.data.cross_validate_below and "test" not in given
     parts = split(
-        targets,
+        bank.strata,
         prepared.groups,
         test_share=0.0 if crossed else recipe.data.test_share,
         tune_share=0.0,
         seed=recipe.data.seed,
         given=given,
-        names=names,
+        names=bank.names,
     )
     learn = np.sort(np.concatenate([parts.train, parts.val]))  # heads need no tuning images
     tell(Stage("choosing a head"))
     with threadpool_limits(1):  # two threads of BLAS cost 20x the CPU of one on systems this small
         kind, chosen, trials = bank.choose(learn)
-        temperature = 1.0
-        if chosen is not None:
-            temperature = fit_temperature(chosen.logits, targets[learn]).value
+        task = bank.calibrated(chosen, learn)
         linear = bank.fit(kind, learn)
         if crossed:
             measured = _measurable(bank, learn)
-            logits = _nested(bank, learn, tell)[np.isin(learn, measured)]
+            every = dict(zip(learn.tolist(), _nested(bank, learn, tell), strict=True))
+            answers = [every[int(row)] for row in measured]
             how = "cross-validation: each image was answered by a model that had not seen it"
         else:
             measured = parts.test
-            logits = bank.answer(kind, linear, measured) / temperature
+            answers = bank.answers(bank.outputs(kind, linear, measured), measured, task)
             how = f"{len(measured)} images held out for the test"
-    waist = unit(vectors[:, -network.widths[-1] :])
+        learned = bank.answers(bank.outputs(kind, linear, learn), learn, task)
     known = _fold_numbers(bank, learn)
     familiar = fit_familiar(waist[learn], known, recipe.unknown_share)
+    right = sum(a.label == used.samples[i].label for a, i in zip(learned, learn, strict=True))
+    probabilities = None
+    if chosen is not None:
+        probabilities = np.full((len(used), len(used.classes)), np.nan)
+        said = task.probabilities(torch.from_numpy(chosen.logits))
+        probabilities[learn] = said.double().numpy()
+    prepared = deeply_checked(prepared, waist, probabilities, tell)
     return Outcome(
         prepared=prepared,
-        task=Classify(
-            used.classes, image_size=recipe.data.image_size or 224, temperature=temperature
-        ),
+        task=task,
         network=Network(backbone, as_head(kind, linear, network.widths)),
         head="features",
         recipe=recipe,
         precision=precision,
         parts=Parts(learn, parts.val[:0], parts.test, parts.dropped, parts.notes),
         measured=measured,
-        logits=logits,
+        answers=answers,
         how=how,
         familiar=familiar,
         trained=learn,
         widths=network.widths,
         transform=kind.transform,
         distances=None if crossed or not len(measured) else familiar.distances(waist[measured]),
+        vectors=waist[measured],
         tried=[_told(trial, kind.name) for trial in trials],
         out_of_fold=None if chosen is None else chosen.logits,
+        training_right=(right, len(learn)),
         notes=parts.notes,
         facts={"head": kind.name, "head_words": kind.words, "weights_sha256": network.identity},
     )
@@ -200,7 +225,9 @@ def _affordable(
     room = int(FEATURE_SHARE * budget / each)
     if room >= len(missing):
         return prepared
-    rows = np.sort(np.concatenate([np.flatnonzero(known), _evenly(prepared, missing, room)]))
+    rows = np.sort(
+        np.concatenate([np.flatnonzero(known), _evenly(prepared, recipe.task, missing, room)])
+    )
     tell(
         Stage(
             "computing features",
@@ -211,9 +238,10 @@ def _affordable(
     return prepared.only(rows)
 
 
-def _evenly(prepared: Prepared, rows: Ints, count: int) -> Ints:
+def _evenly(prepared: Prepared, task: str, rows: Ints, count: int) -> Ints:
     """At least two of each class, then by turns; the same ones each time."""
-    targets = prepared.used.targets()[rows]
+    labels = [prepared.used.samples[i].label for i in rows]
+    targets = TASKS.load(task)(prepared.used.classes).strata(labels)
     order = np.random.default_rng(0).permutation(len(rows))
     rank = np.empty(len(rows))
     for k in np.unique(targets):
@@ -231,30 +259,28 @@ def _precision(recipe: Recipe, backbone: Backbone, prepared: Prepared) -> Precis
     return remembered_precision(lambda: for_inference(backbone), few, identity, cache_folder())
 
 
-def _nested(bank: _Bank, rows: Ints, tell: Tell) -> Floats:
-    """Each row's logits from a head chosen, fitted and calibrated on other folds only."""
+def _nested(bank: _Bank, rows: Ints, tell: Tell) -> list[Answer]:
+    """Each row's answer from a head chosen, fitted and calibrated on other folds only."""
     number = _fold_numbers(bank, rows)
-    logits = np.zeros((len(rows), bank.classes))
+    answers: dict[int, Answer] = {}
     if not number.any():  # one fold: nothing to learn from outside it
-        return logits
+        return bank.answers(np.zeros((len(rows), len(bank.task.classes))), rows, bank.task)
     for fold in range(number.max() + 1):
         tell(Stage("cross-validating", fold, int(number.max()) + 1))
         inside, outside = rows[number == fold], rows[number != fold]
         kind, chosen, _ = bank.choose(outside)
-        temperature = 1.0
-        if chosen is not None:
-            temperature = fit_temperature(chosen.logits, bank.targets[outside]).value
-        answered = bank.answer(kind, bank.fit(kind, outside), inside)
-        logits[number == fold] = answered / temperature
-    return logits
+        task = bank.calibrated(chosen, outside)
+        logits = bank.outputs(kind, bank.fit(kind, outside), inside)
+        answers.update(zip(inside.tolist(), bank.answers(logits, inside, task), strict=True))
+    return [answers[int(row)] for row in rows]
 
 
 def _measurable(bank: _Bank, rows: Ints) -> Ints:
     """The rows whose class is still there when their group is held out."""
     groups_of: dict[int, set[int]] = {}
-    for k, group in zip(bank.targets[rows].tolist(), bank.groups[rows].tolist(), strict=True):
+    for k, group in zip(bank.strata[rows].tolist(), bank.groups[rows].tolist(), strict=True):
         groups_of.setdefault(k, set()).add(group)
-    return np.array([i for i in rows if len(groups_of[int(bank.targets[i])]) > 1], dtype=np.int64)
+    return np.array([i for i in rows if len(groups_of[int(bank.strata[i])]) > 1], dtype=np.int64)
 
 
 def _fold_numbers(bank: _Bank, rows: Ints) -> Ints:

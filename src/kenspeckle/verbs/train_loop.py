@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kenspeckle.data.batch import Batches, Rows, in_pieces
+from kenspeckle.data.batch import Batches, Chosen, Rows, in_pieces
+from kenspeckle.data.dataset import Sample
 from kenspeckle.data.split import Parts, split
 from kenspeckle.errors import DataError
-from kenspeckle.models import BACKBONES
+from kenspeckle.files import write_bytes
+from kenspeckle.models import BACKBONES, ENCODERS
+from kenspeckle.models.backbone import Input
 from kenspeckle.models.pretrained import is_pretrained, make_backbone
 from kenspeckle.recipe import Recipe
-from kenspeckle.tasks.classify import Classify
-from kenspeckle.tasks.task import Network
+from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.task import Choices, ClassTask, Network, Task
+from kenspeckle.tasks.translate import Translate
 from kenspeckle.training.budget import choose_speed
 from kenspeckle.training.finder import find_learning_rate
 from kenspeckle.training.fit import Progress, fit
 from kenspeckle.training.health import Diagnosis, diagnose, draw
-from kenspeckle.training.loop import total_steps
+from kenspeckle.training.loop import Augment, total_steps
 from kenspeckle.training.optimisers import default_learning_rate
-from kenspeckle.trust.calibration import fit_temperature
 from kenspeckle.trust.unknown import familiar_from, unit
+from kenspeckle.verbs.augmenting import chosen_augmentation
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.progress import Stage, Tell
 
 PIECE = 256  # images at once where nothing is learned
+STATISTICS = 2000  # training images, at most, that mean and deviation are taken from
+Ints = NDArray[np.int64]
 MOST_VECTORS = 5000  # training images whose vectors are kept for `unknown` and nearest images
 
 
@@ -59,10 +65,46 @@ class Extras:
 
 def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -> Outcome:
     """Train on the train part, stop on the val part, measure on the test part."""
+    parts = parts_of(prepared, recipe)
+    torch.manual_seed(recipe.training.seed)
+    task, network = _asked(prepared, recipe, parts)
+    batches = _batches(prepared, recipe, task, parts.train)
+    if isinstance(task, ClassTask) and task.chosen.kind != "cross-entropy":
+        tell(Stage("training", words=f"loss: {task.chosen.words}"))
+    augmenting = chosen_augmentation(prepared, recipe, task, parts.train, tell)
+    if extras.find_rate:
+        recipe = _with_found_rate(recipe, network, task, batches, tell)
+    recipe = _resolved(recipe, network, task, batches)
+    drawn = extras.folder if extras.diagnose else None
+    health = _health(network, task, batches, recipe, drawn, tell)
+    if recipe.training.budget_seconds is not None and not extras.resume:
+        left = recipe.training.budget_seconds - (time.perf_counter() - extras.began)
+        training = replace(recipe.training, budget_seconds=max(1.0, left))
+        recipe = replace(recipe, training=training)
+    recipe = replace(recipe, training=replace(recipe.training, augment=augmenting.names))
+    if extras.folder is not None:
+        recipe.to_yaml(extras.folder / "args.yaml")  # a resumed run repeats what was measured
+        if augmenting.sheet is not None:
+            write_bytes(extras.folder / "augmentation.png", augmenting.sheet)
+    tune = _tuner(prepared, recipe, task, parts.val)
+    history = _run(network, task, batches, tune, recipe, extras, augmenting.change, tell)
+    told: dict[str, Any] = {"augmentation": list(augmenting.words)}
+    if isinstance(task, ClassTask):
+        told["losses"] = task.chosen.words
+    return _outcome(prepared, recipe, task, network, parts, history, health, told)
+
+
+def parts_of(prepared: Prepared, recipe: Recipe) -> Parts:
+    """Which rows train, tune and measure: as the owner gave them, else by chance.
+
+    Raises:
+        DataError: nothing is left to measure on.
+    """
     used = prepared.used
-    targets = torch.from_numpy(used.targets())
+    labels = [sample.label for sample in used.samples]
+    task = TASKS.load(recipe.task)
     parts = split(
-        used.targets(),
+        task(used.classes).strata(labels),
         prepared.groups,
         test_share=recipe.data.test_share,
         tune_share=recipe.data.tune_share,
@@ -75,49 +117,61 @@ def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -
             f"{used.root} has no image left to test on: no class has a second image or group. "
             "Add images, or use a packaged network, which learns from one image a class."
         )
-    torch.manual_seed(recipe.training.seed)
-    backbone = make_backbone(
-        recipe.model, recipe.weights, fresh=not is_pretrained(recipe.model, recipe.weights)
-    )
-    is_flat = not recipe.model.startswith("timm:") and (
-        BACKBONES.row(recipe.model).facts["head"] == "flatten"
-    )
-    task = Classify(
-        used.classes,
-        head="flatten" if is_flat else "pooled",
+    return parts
+
+
+def _asked(prepared: Prepared, recipe: Recipe, parts: Parts) -> tuple[Task[Any], Any]:
+    """The task, and its network with fresh or given weights."""
+    used, name = prepared.used, str(recipe.model)
+    choices = Choices(
+        head=_head(recipe, prepared),
         image_size=recipe.data.image_size or 224,
         dropout=recipe.dropout,
+        pool=recipe.pool,
         smoothing=recipe.training.smoothing,
+        loss=recipe.loss,
     )
-    network = task.network(backbone)
-    batches = Batches(
-        _part(prepared.images, parts.train),
-        targets[parts.train],
-        torch.tensor([used.samples[i].weight for i in parts.train]),
+    task = TASKS.load(recipe.task).for_data(used, parts.train.tolist(), choices)
+    is_pairs = isinstance(task, Translate)
+    features = len(task.alphabet) if is_pairs else prepared.features
+    built = Input(recipe.data.image_size or 224, recipe.positions, features)
+    fresh = recipe.weights is None and (bool(features) or not is_pretrained(name, None))
+    backbone = make_backbone(name, recipe.weights, fresh=fresh, built=built)
+    if fresh and not is_pairs and choices.head != "flatten":
+        few = torch.from_numpy(parts.train[:: -(-len(parts.train) // STATISTICS)])
+        backbone.learn_statistics(prepared.images[few])
+    return task, task.network(backbone)
+
+
+def _head(recipe: Recipe, prepared: Prepared) -> str:
+    """Which of models/heads.py the network's row names; features are read by a pooled head here."""
+    name = str(recipe.model)
+    if prepared.used.reads != "images":
+        return str(ENCODERS.row(name).facts.get("head", "pooled"))
+    named = "pooled" if name.startswith("timm:") else BACKBONES.row(name).facts["head"]
+    return "pooled" if named == "features" else str(named)
+
+
+def _batches(prepared: Prepared, recipe: Recipe, task: Task[Any], rows: Ints) -> Batches:
+    samples = [prepared.used.samples[i] for i in rows]
+    return Batches(
+        _part(prepared, rows),
+        task.collate([sample.label for sample in samples]),
+        torch.tensor([sample.weight for sample in samples]),
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
     )
-    if extras.find_rate:
-        recipe = _with_found_rate(recipe, network, task, batches, tell)
-    recipe = _resolved(recipe, network, task, batches)
-    drawn = extras.folder if extras.diagnose else None
-    health = _health(network, task, batches, recipe, drawn, tell)
-    if recipe.training.budget_seconds is not None and not extras.resume:
-        left = recipe.training.budget_seconds - (time.perf_counter() - extras.began)
-        training = replace(recipe.training, budget_seconds=max(1.0, left))
-        recipe = replace(recipe, training=training)
-    if extras.folder is not None:
-        recipe.to_yaml(extras.folder / "args.yaml")  # a resumed run repeats what was measured
-    tune = _tuner(prepared, parts, targets)
-    history = _run(network, task, batches, tune, recipe, extras, tell)
-    return _outcome(prepared, recipe, task, network, parts, history, health)
 
 
-def _part(images: Rows, rows: NDArray[np.int64]) -> Tensor:
-    return images[torch.from_numpy(rows)]
+def _part(prepared: Prepared, rows: Ints) -> Rows:
+    """Some images in memory, side by side; sequences stay as long as each is."""
+    chosen = torch.from_numpy(rows)
+    if prepared.used.reads == "sequences":
+        return Chosen(prepared.images, chosen)
+    return prepared.images[chosen]
 
 
-def _resolved(recipe: Recipe, network: Network, task: Classify, batches: Batches) -> Recipe:
+def _resolved(recipe: Recipe, network: nn.Module, task: Task[Any], batches: Batches) -> Recipe:
     """The recipe with learning rate, precision, memory order and threads settled."""
     training = recipe.training
     if training.learning_rate is None:
@@ -129,7 +183,7 @@ def _resolved(recipe: Recipe, network: Network, task: Classify, batches: Batches
 
 
 def _with_found_rate(
-    recipe: Recipe, network: Network, task: Classify, batches: Batches, tell: Tell
+    recipe: Recipe, network: nn.Module, task: Task[Any], batches: Batches, tell: Tell
 ) -> Recipe:
     sweep = find_learning_rate(network, task, batches, recipe.training)
     tell(Stage("training", words=f"learning rate found: {sweep.suggestion:.2g}"))
@@ -137,8 +191,8 @@ def _with_found_rate(
 
 
 def _health(
-    network: Network,
-    task: Classify,
+    network: nn.Module,
+    task: Task[Any],
     batches: Batches,
     recipe: Recipe,
     folder: Path | None,
@@ -152,32 +206,49 @@ def _health(
     return diagnosis
 
 
-def _tuner(prepared: Prepared, parts: Parts, targets: Tensor) -> Any:
-    if not len(parts.val):
+def _tuner(prepared: Prepared, recipe: Recipe, task: Task[Any], rows: Ints) -> Any:
+    """network -> its plain loss on the tuning images, or None where there are none."""
+    if not len(rows):
         return None
-    images, labels = _part(prepared.images, parts.val), targets[parts.val]
+    batches = replace_batches(_batches(prepared, recipe, task, rows))
 
     def tune(network: nn.Module) -> float:
         device = next(network.parameters()).device
-        pieces = in_pieces(len(images), PIECE)
-        logits = torch.cat([network(images[s].to(device)).float().cpu() for s in pieces])
-        return float(nn.functional.cross_entropy(logits, labels))
+        total = weight = 0.0
+        for (batch,) in batches.epoch(0):
+            loss = task.loss(network, batch.to(device), next(iter(task.players(network))))
+            total += float(loss) * len(batch)
+            weight += len(batch)
+        return total / weight
 
     return tune
 
 
+def replace_batches(batches: Batches) -> Batches:
+    """The same images in order, each as heavy as the other, in large pieces: for measuring."""
+    return Batches(batches.images, batches.targets, batch_size=PIECE)
+
+
 def _run(
-    network: Network,
-    task: Classify,
+    network: nn.Module,
+    task: Task[Any],
     batches: Batches,
     tune: Any,
     recipe: Recipe,
     extras: Extras,
+    augment: Augment | None,
     tell: Tell,
 ) -> list[dict[str, Any]]:
     snapshots = None if extras.folder is None else extras.folder / "checkpoints"
     steps: Iterator[Progress] = fit(
-        network, task, batches, tune, recipe.training, snapshots, resume=extras.resume
+        network,
+        task,
+        batches,
+        tune,
+        recipe.training,
+        snapshots,
+        resume=extras.resume,
+        augment=augment,
     )
     last = None
     for last in steps:
@@ -193,55 +264,89 @@ def _run(
     return [] if last is None else [dataclasses.asdict(row) for row in last.history]
 
 
-def answers_of(network: Network, images: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Logits (N, K) and unit vectors (N, D) of images, without learning."""
+def outputs_of(network: nn.Module, images: Rows) -> tuple[Tensor, NDArray[np.float32]]:
+    """Raw outputs (N, ...) and unit vectors (N, D) of images, without learning.
+
+    A network that is no backbone with a head gives no vectors: (N, 0).
+    """
     network.eval()
-    logits, vectors = [], []
+    outputs, vectors = [], []
     with torch.inference_mode():
         for piece in in_pieces(len(images), PIECE):
-            vector = network.head.vector(network.backbone.stages(images[piece]))
-            logits.append(network.head.from_vector(vector))
+            some = images[torch.arange(piece.start, piece.stop)]
+            if not isinstance(network, Network):
+                outputs.append(network(some))
+                vectors.append(torch.zeros(len(some), 0))
+                continue
+            vector = network.head.vector(network.backbone.stages(some))
+            outputs.append(network.head.from_vector(vector).double())
             vectors.append(network.head.likeness(vector))
-    return torch.cat(logits).double().numpy(), torch.cat(vectors).float().numpy()
+    longest = max(o.shape[1] for o in outputs)
+    filled = [
+        nn.functional.pad(o, (0, 0, 0, longest - o.shape[1])) if o.ndim == 3 else o for o in outputs
+    ]
+    return torch.cat(filled), torch.cat(vectors).float().numpy()
 
 
 def _outcome(
     prepared: Prepared,
     recipe: Recipe,
-    task: Classify,
-    network: Network,
+    task: Task[Any],
+    network: nn.Module,
     parts: Parts,
     history: list[dict[str, Any]],
     health: Diagnosis,
+    told: dict[str, Any],
 ) -> Outcome:
-    targets = prepared.used.targets()
+    samples = prepared.used.samples
     network = network.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    test_logits, test_vectors = answers_of(network, _part(prepared.images, parts.test))
+    outputs, test_vectors = outputs_of(network, _part(prepared, parts.test))
     chosen = parts.train[:: -(-len(parts.train) // MOST_VECTORS)]
-    _, vectors = answers_of(network, _part(prepared.images, chosen))
-    temperature, held_out = 1.0, np.zeros(0, np.float32)
-    familiar = familiar_from(unit(vectors), held_out, recipe.unknown_share)
-    if len(parts.val):
-        val_logits, val_vectors = answers_of(network, _part(prepared.images, parts.val))
-        temperature = fit_temperature(val_logits, targets[parts.val]).value
-        held_out = familiar.distances(val_vectors)
+    learned, vectors = outputs_of(network, _part(prepared, chosen))
+    familiar, distances = None, None
+    if isinstance(task, ClassTask):
+        held_out = np.zeros(0, np.float32)
         familiar = familiar_from(unit(vectors), held_out, recipe.unknown_share)
-    task.temperature = temperature
+        if len(parts.val):
+            labels = [samples[i].label for i in parts.val]
+            val_outputs, val_vectors = outputs_of(network, _part(prepared, parts.val))
+            task.calibrate(val_outputs.numpy(), task.collate(labels).numpy())
+            held_out = familiar.distances(val_vectors)
+            familiar = familiar_from(unit(vectors), held_out, recipe.unknown_share)
+        distances = familiar.distances(test_vectors)
+    right = _right(task, learned, [samples[i] for i in chosen])
     return Outcome(
         prepared=prepared,
         task=task,
         network=network,
-        head=task.head,
+        head=getattr(task, "head", "pooled"),
         recipe=recipe,
         precision="float32",
         parts=parts,
         measured=parts.test,
-        logits=test_logits / temperature,
-        how=f"{len(parts.test)} images held out for the test",
+        answers=task.decode(outputs, [samples[i].path for i in parts.test]),
+        how=f"{len(parts.test)} {noun(prepared)} held out for the test",
         familiar=familiar,
-        trained=chosen,
-        distances=familiar.distances(test_vectors),
+        trained=chosen if familiar is not None else chosen[:0],
+        distances=distances,
+        vectors=unit(test_vectors) if familiar is not None else None,
         history=history,
+        training_right=(right, len(chosen)),
         notes=parts.notes,
-        facts={"gradients": str(health), "verdict": health.verdict},
+        facts={
+            "gradients": str(health),
+            "verdict": health.verdict,
+            "parameters": sum(p.numel() for p in network.parameters()),
+        },
+        told=told,
     )
+
+
+def _right(task: Task[Any], outputs: Tensor, samples: Sequence[Sample]) -> int:
+    answers = task.decode(outputs, [sample.path for sample in samples])
+    return sum(a.label == s.label for a, s in zip(answers, samples, strict=True))
+
+
+def noun(prepared: Prepared) -> str:
+    """What samples are called: images, sequences or pairs."""
+    return prepared.used.reads

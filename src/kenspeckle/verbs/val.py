@@ -12,7 +12,7 @@ from kenspeckle.errors import EmptyDataset
 from kenspeckle.score import proportion
 from kenspeckle.trust.measure import measure
 from kenspeckle.verbs.model import Model
-from kenspeckle.verbs.prepare import prepare
+from kenspeckle.verbs.prepare import look, prepare
 from kenspeckle.verbs.progress import Tell, counter, quiet
 
 
@@ -47,8 +47,11 @@ def val(
         DataError: a class of the data is not one of the model's.
         EmptyDataset: there is nothing to measure on.
     """
-    prepared = prepare(data, model.fit, columns, tell)
-    used = prepared.used.with_classes(model.classes)
+    config = model.bundle.config
+    prepared = prepare(look(data, columns, tell, task=config.task), model.fit, tell)
+    used = prepared.used
+    if used.reads != "pairs":
+        used = used.with_classes(model.classes)
     parts = {sample.split for sample in used.samples}
     part = part or ("test" if "test" in parts else None)
     rows = [i for i, s in enumerate(used.samples) if part is None or s.split == part]

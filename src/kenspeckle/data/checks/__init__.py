@@ -32,9 +32,39 @@ CHECKS = Catalogue(
             "too few classes, or too few images in one",
             {},
         ),
+        "imbalance": (
+            "kenspeckle.data.checks.imbalance:check_imbalance",
+            "classes of very different size",
+            {},
+        ),
+        "names": (
+            "kenspeckle.data.checks.names:check_names",
+            "class names that may be one class written in two ways",
+            {},
+        ),
+        "parts": (
+            "kenspeckle.data.checks.parts:check_parts",
+            "given parts: a class that one lacks, groups and copies in two of them",
+            {},
+        ),
+        "sizes": (
+            "kenspeckle.data.checks.sizes:check_sizes",
+            "pictures of odd size or shape",
+            {},
+        ),
+        "resolution": (
+            "kenspeckle.data.checks.resolution:check_resolution",
+            "pictures with far less detail than pixels, and tiny ones",
+            {},
+        ),
         "duplicates": (
             "kenspeckle.data.checks.duplicates:check_duplicates",
             "copies of an image, and copies with two labels",
+            {},
+        ),
+        "near_duplicates": (
+            "kenspeckle.data.checks.near_duplicates:check_near_duplicates",
+            "one picture cropped, turned or mirrored, above all across a split",
             {},
         ),
     },

@@ -1,4 +1,4 @@
-"""Too few classes, too few images in one, names that differ in case alone, images nobody named."""
+"""Too few classes, too few images in one, and images that nobody named."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ FEW = 5  # below this a class can hardly be both learned and measured
 def check_classes(dataset: Dataset, evidence: Evidence) -> Iterator[Finding]:
     """What is wrong with the classes, counting only images that can be read."""
     readable = [s for row, s in enumerate(dataset.samples) if row not in evidence.faults]
-    seen = Counter(sample.label for sample in readable)
+    seen = Counter(name for sample in readable for name in dataset.labels_of(sample))
     counts = {name: seen[name] for name in dataset.classes}
     yield from _too_few_classes(counts)
     yield from _small_classes(dataset, counts)
-    yield from _same_but_for_case(dataset)
-    yield from _never_trained(dataset, evidence)
     yield from _unlabelled(dataset)
 
 
@@ -43,6 +41,9 @@ def _small_classes(dataset: Dataset, counts: Mapping[str, int]) -> Iterator[Find
     one = [name for name, count in counts.items() if count == 1]
     few = [name for name, count in counts.items() if 1 < count < FEW]
     add = "Add images, or join the class with another one."
+    if one and len(one) + len(none) == len(counts) > 1:
+        yield _nothing_to_measure(dataset, one)
+        one = []
     if none:
         noun = counted(len(none), "class", "classes")
         words = f"{noun} without a single image that can be read: {some(none)}."
@@ -57,36 +58,21 @@ def _small_classes(dataset: Dataset, counts: Mapping[str, int]) -> Iterator[Find
         yield Finding("classes", "warning", words, add, _of(dataset, few))
 
 
+def _nothing_to_measure(dataset: Dataset, one: list[str]) -> Finding:
+    """Every class that has any image has a single one."""
+    return Finding(
+        check="classes",
+        severity="warning",
+        words=f"None of {counted(len(one), 'class', 'classes')} has a second image, so there is "
+        f"nothing to measure on: with so few images a class no score can be given: {some(one)}.",
+        advice=f"Add images, {FEW} of each class at least, or join classes.",
+        paths=_of(dataset, one),
+    )
+
+
 def _of(dataset: Dataset, names: list[str]) -> tuple[str, ...]:
     wanted = set(names)
-    return tuple(sample.path for sample in dataset.samples if sample.label in wanted)
-
-
-def _same_but_for_case(dataset: Dataset) -> Iterator[Finding]:
-    alike: dict[str, list[str]] = {}
-    for name in dataset.classes:
-        alike.setdefault(" ".join(name.casefold().split()), []).append(name)
-    for names in alike.values():
-        if len(names) > 1:
-            yield Finding(
-                check="classes",
-                severity="warning",
-                words=f"The classes {some(names)} differ in case or spaces alone.",
-                advice="Rename one, if they are meant to be the same class.",
-            )
-
-
-def _never_trained(dataset: Dataset, evidence: Evidence) -> Iterator[Finding]:
-    """Classes that are measured on but never learned."""
-    if evidence.parts is None or not len(evidence.parts.train):
-        return
-    learned = {dataset.samples[row].label for row in evidence.parts.train.tolist()}
-    measured = {dataset.samples[row].label for row in evidence.parts.test.tolist()}
-    missing = [name for name in dataset.classes if name in measured - learned]
-    if missing:
-        noun = counted(len(missing), "class", "classes")
-        words = f"{noun} in test but not in train, so always answered wrongly: {some(missing)}."
-        yield Finding("classes", "error", words, "Put images of each class into train.")
+    return tuple(s.path for s in dataset.samples if not wanted.isdisjoint(dataset.labels_of(s)))
 
 
 def _unlabelled(dataset: Dataset) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kenspeckle.data.dataset import Sample, Split, natural_key
+from kenspeckle.data.dataset import Reads, Sample, Split, natural_key
 from kenspeckle.data.source import File, Source
 from kenspeckle.errors import DataError
 
@@ -75,11 +75,15 @@ class Found:
         samples: in natural order of their paths.
         layout: how the data was read, in words.
         notes: what was left out or chosen.
+        reads: what a sample is.
+        several: where the first label stands that names several classes, in words; else empty.
     """
 
     samples: list[Sample]
     layout: str
     notes: tuple[str, ...] = ()
+    reads: Reads = "images"
+    several: str = ""
 
 
 def in_order(samples: Iterable[Sample]) -> list[Sample]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from kenspeckle.data.dataset import Sample, Split, natural_key
+from kenspeckle.data.dataset import Reads, Sample, Split, natural_key
 from kenspeckle.data.layouts.listing import (
     SPLIT_NAMES,
     TABLE_SUFFIXES,
@@ -21,6 +21,7 @@ from kenspeckle.data.layouts.listing import (
     suffix,
 )
 from kenspeckle.data.layouts.table_text import Table, parse_table
+from kenspeckle.data.sequence import SEQUENCE_SUFFIXES
 from kenspeckle.errors import DataError, EmptyDataset, UsageError, nearest
 from kenspeckle.files import inside
 
@@ -184,6 +185,7 @@ class _Reading:
     labelled: bool
     seen: dict[str, tuple[int, Sample]] = field(default_factory=dict)  # path -> (line, sample)
     repeated: int = 0
+    several: str = ""
 
 
 def read_table(
@@ -206,7 +208,10 @@ def read_table(
     for line, cells in table.rows:
         _read_row(reading, line, cells)
     samples = in_order(sample for _, sample in reading.seen.values())
-    return Found(samples, _words(table, columns), (*table.notes, *_notes(reading, samples)))
+    notes = (*table.notes, *_notes(reading, samples))
+    is_sequence = all(suffix(sample.path) in SEQUENCE_SUFFIXES for sample in samples)
+    reads: Reads = "sequences" if is_sequence else "images"
+    return Found(samples, _words(table, columns), notes, reads, reading.several)
 
 
 def _words(table: Table, columns: Columns) -> str:
@@ -279,11 +284,8 @@ def _label(reading: _Reading, where: str, cells: Sequence[str]) -> str | None:
     label = _cell(cells, reading.columns.label)
     column = reading.columns.label
     is_several = column is not None and reading.table.header[column].lower() == "labels"
-    if label and ";" in label and is_several:
-        raise DataError(
-            f"{where}: {label!r} holds several labels; several labels per image come with the "
-            "task `tag`. Keep one label in each row."
-        )
+    if label and ";" in label and is_several and not reading.several:
+        reading.several = f"{where}: {label!r} holds several labels"
     return label
 
 

@@ -29,10 +29,10 @@ CONFIG = Config(
     head="flatten",
     image_size=28,
     resize="pad",
-    temperature=1.5,
+    settings={"temperature": 1.5},
     threshold=0.25,
     paths=("cat/1.png", "dog/caf\udce9.png", "dog/2.png"),
-    labels=(0, 1, 1),
+    labels=("cat", "dog", "dog"),
     recipe={"model": "seed-cnn"},
 )
 

@@ -67,6 +67,7 @@ class Recipe:
     model: str | None = None  # None: the packaged network for images, gru for sequences
     weights: str | None = None  # a safetensors file; None is the model's own packaged weights
     freeze: bool | None = None  # None: a pretrained backbone is frozen, a fresh one is trained
+    finetune: bool | None = None  # of a frozen network's last stages; None: where a budget is given
     head: str = "auto"  # of frozen features; auto chooses by inner cross-validation
     loss: Literal["auto", "cross-entropy", "balanced", "focal"] = "auto"  # tasks/losses.py
     pool: Literal["avg", "max", "avgmax"] = "avg"  # how a loop's head reads the waist

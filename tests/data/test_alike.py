@@ -69,7 +69,7 @@ def rows(pairs: list[Alike]) -> list[tuple[int, int]]:
 
 
 def small(image: Image.Image) -> np.ndarray:
-    return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))[None]
+    return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR))[None]
 
 
 def test_different_photographs_are_not_claimed(photos):

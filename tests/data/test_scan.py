@@ -255,7 +255,7 @@ def test_the_same_row_twice_is_merged_and_said(tmp_path):
         ("file,label\na.png,cat\n./a.png,dog\n", r"line 3: a.png was named before, in line 2"),
         ("file,label\n../a.png,cat\n", "line 2 names '../a.png', which is outside"),
         ("file,label\n/etc/a.png,cat\n", "outside"),
-        ("file,labels\na.png,cat;dog\n", "task `tag`"),
+        ("file,labels\na.png,cat;dog\n", "say --task tag"),
         ("file,label,split\na.png,cat,holdout\n", "unknown split 'holdout'"),
         ("file,label,weight\na.png,cat,-1\n", "weight should be a number"),
         ("file,label\na.png,cat,dog\n", "line 2: 3 cells"),

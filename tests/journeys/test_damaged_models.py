@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kenspeckle.bundle.manifest import SCHEMA
+
 
 @pytest.fixture
 def image(small) -> Path:
@@ -83,10 +85,10 @@ def test_a_folder_for_a_model_file(ken, image, tmp_path):
 def test_a_model_file_of_a_later_format_says_to_upgrade(ken, image, small_model, tmp_path):
     with zipfile.ZipFile(small_model) as archive:
         manifest = json.loads(archive.read("manifest.json"))
-    later = json.dumps({**manifest, "schema": 2, "kenspeckle": "9.0"}).encode()
+    later = json.dumps({**manifest, "schema": SCHEMA + 1, "kenspeckle": "9.0"}).encode()
     model = altered(small_model, tmp_path / "later.ken", "manifest.json", later)
     words = ken("predict", image, "-m", model).refused(4)
-    assert "written by Kenspeckle 9.0 in format 2" in words
+    assert f"written by Kenspeckle 9.0 in format {SCHEMA + 1}" in words
     assert "pip install --upgrade kenspeckle" in words
 
 
@@ -150,8 +152,10 @@ def test_another_image_size_than_the_weights_were_made_for(ken, image, small_mod
 UNCHECKED = [
     {"classes": [1, 2]},
     {"resize": "fold"},
-    {"temperature": 0},
-    {"temperature": "hot"},
+    {"settings": {"temperature": 0}},
+    {"settings": {"temperature": "hot"}},
+    {"settings": {"nonsense": 1}},
+    {"settings": 3},
     {"threshold": "far"},
     {"precision": "float8"},
     {"paths": []},

@@ -143,7 +143,6 @@ def test_columns_that_the_table_does_not_have(ken, small, tmp_path):
         (("train", "x", "-b", "0"), "--batch-size should be a whole number above 0"),
         (("train", "x", "--budget", "soon"), "'soon' is no length of time"),
         (("train", "x", "--freeze", "maybe"), "--freeze should be yes or no"),
-        (("train", "x", "--model", "seed-cnn", "--freeze", "yes"), "no trained weights to freeze"),
         (("train", "x", "--name", "../up"), "--name should be a plain name"),
         (("train", "x", "--columns", "label"), "--columns should be written NAME=COLUMN"),
         (("train", "x", "--set", "epochs"), "--set should be written a.b=value"),

@@ -37,14 +37,29 @@ class Block(nn.Module):
 
 
 class Reader(nn.Module):
-    """A recurrent layer and a head on its last state."""
+    """A recurrent layer and a head on the state of one step, the last."""
+
+    step = -1
 
     def __init__(self, layer):
         super().__init__()
         self.layer, self.head = layer, nn.Linear(WIDTH, 10)
 
     def forward(self, x):
-        return self.head(self.layer(x)[0][:, -1])
+        return self.head(self.layer(x)[0][:, self.step])
+
+
+class BothWays(nn.Module):
+    """Two recurrent layers that read one tensor, one of them from its end."""
+
+    def __init__(self, forth, back):
+        super().__init__()
+        self.first = nn.Linear(WIDTH, WIDTH)
+        self.forth, self.back, self.head = forth, back, nn.Linear(WIDTH, 10)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.head(self.forth(x)[0][:, -1] + self.back(x.flip(1))[0][:, -1])
 
 
 def batch(*shape):
@@ -105,6 +120,26 @@ def test_a_forget_bias_of_three_keeps_the_beginning(tiny):
     found = diagnose(Reader(layer), tiny.Classes(), batch(100, WIDTH))
     assert found.verdict == "healthy", str(found)
     assert found.layers[0].first_over_last_time > 1e-3
+
+
+def test_what_stands_after_the_last_step_that_counts_does_not_count(tiny):
+    torch.manual_seed(0)
+    whole, short = batch(100, WIDTH), batch(100, WIDTH)
+    short.images = whole.images[:, :10]
+    reader = Reader(nn.RNN(WIDTH, WIDTH, batch_first=True))
+    bare = diagnose(reader, tiny.Classes(), short).layers[0].first_over_last_time
+    reader.step = 9
+    among = diagnose(reader, tiny.Classes(), whole).layers[0].first_over_last_time
+    assert 0 < among < 1
+    assert among == pytest.approx(bare, rel=1e-4)
+
+
+def test_two_ways_that_read_the_same_steps_are_told_apart(tiny):
+    torch.manual_seed(0)
+    layers = [nn.RNN(WIDTH, WIDTH, batch_first=True) for _ in range(2)]
+    found = diagnose(BothWays(*layers), tiny.Classes(), batch(100, WIDTH))
+    assert found.verdict == "vanishing"
+    assert list(found.layers_named) == ["forth", "back"]
 
 
 def test_dead_units_are_named(tiny):

@@ -95,6 +95,8 @@ class Config:
 def _impossible(config: Config) -> str:
     """What in a config cannot be, or nothing."""
     texts = (config.task, config.model, *config.classes, *config.paths, *config.labels)
+    settings = config.settings if isinstance(config.settings, Mapping) else {}
+    longest = settings.get("longest", 1)
     checks = {
         "a name is not text": all(isinstance(text, str) for text in texts),
         "its class list is empty or repeats a name": len(set(config.classes)) > 0
@@ -111,12 +113,13 @@ def _impossible(config: Config) -> str:
         "its head lacks a transform": config.head != "features"
         or (bool(config.widths) and config.transform in get_args(Transform)),
         "its widths are not numbers": all(type(w) is int and 0 < w < 1e6 for w in config.widths),
-        "its temperature is not a positive number": _is_positive(
-            config.settings.get("temperature", 1.0)
-        ),
+        "its settings are no settings": isinstance(config.settings, Mapping),
+        "its temperature is not a positive number": _is_positive(settings.get("temperature", 1.0)),
         "its thresholds are not shares": _are_shares(
-            config.settings.get("thresholds", [0.5] * len(config.classes)), len(config.classes)
+            settings.get("thresholds", [0.5] * len(config.classes)), len(config.classes)
         ),
+        "its alphabet is no text": isinstance(settings.get("alphabet", ""), str),
+        "its longest answer is impossible": type(longest) is int and 0 < longest <= 100_000,
         "its threshold is not a positive number": config.threshold is None
         or _is_positive(config.threshold),
         "its training images and labels differ in number": len(config.paths) == len(config.labels),

@@ -17,13 +17,16 @@ def explain(
     label: Annotated[
         str | None, typer.Option("--label", help="The class to explain. [default: the likeliest]")
     ] = None,
+    method: Annotated[str, typer.Option("--method", help="`ken list explanations`.")] = "grad-cam",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The PNG to write. [default: NAME-explained.png here]"),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Draw where an answer comes from (Grad-CAM): left the image, right the heat.
+    """Draw where an answer comes from, and name the training images most like it.
+
+    The picture holds the image at the left and the heat at the right.
 
     Example:
 
@@ -34,8 +37,11 @@ def explain(
 
     recogniser = load(model, expect_sha256) if model else packaged()
     picture = output or Path(f"{image.stem}-explained.png")
-    words = run(recogniser, image, picture, label)
+    told = run(recogniser, image, picture, label, method)
     if json:
-        terminal.print_json({"path": str(image), "words": words, "picture": str(picture)})
-    else:
-        terminal.console.print(f"{image}: {words}\npicture {picture}", soft_wrap=True, markup=False)
+        found = {"path": str(image), "words": told.words, "nearest": dict(told.nearest)}
+        terminal.print_json({**found, "picture": str(picture)})
+        return
+    lines = [f"{image}: {told.words}", f"picture {picture}"]
+    lines += [f"alike   {path} ({label})" for path, label in told.nearest.items()]
+    terminal.console.print("\n".join(lines), soft_wrap=True, markup=False)

@@ -12,7 +12,8 @@ from kenspeckle.errors import UsageError, nearest
 
 def list_(
     what: Annotated[
-        str | None, typer.Argument(help="models, tasks, checks, explanations or heads.")
+        str | None,
+        typer.Argument(help="models, tasks, checks, explanations, augmentations, heads."),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -22,8 +23,9 @@ def list_(
 
         ken list models
     """
+    from kenspeckle.data.augment import TRANSFORMS
     from kenspeckle.data.checks import CHECKS
-    from kenspeckle.models import BACKBONES
+    from kenspeckle.models import BACKBONES, ENCODERS
     from kenspeckle.tasks import TASKS
     from kenspeckle.training.bank import BANK, PROTOTYPES
     from kenspeckle.trust.explain import EXPLANATIONS
@@ -32,12 +34,15 @@ def list_(
         catalogue: {name: table.row(name).summary for name in table}
         for catalogue, table in (
             ("models", BACKBONES),
+            ("sequence models", ENCODERS),
             ("tasks", TASKS),
             ("checks", CHECKS),
             ("explanations", EXPLANATIONS),
         )
     }
     tables["models"]["timm:NAME"] = "any network of the package timm (extra `timm`), with --weights"
+    tables["models"]["auto"] = "a CNN, an LSTM, a Transformer and packaged features, compared"
+    tables["augmentations"] = {name: row.summary for name, row in TRANSFORMS.items()}
     tables["heads"] = {kind.name: kind.words for kind in (*BANK, PROTOTYPES)}
     if what is not None and what not in tables:
         raise UsageError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +12,9 @@ from kenspeckle.cli import options, terminal
 
 
 def val(
-    images: Annotated[Path, typer.Argument(help="A folder, a zip or a table of labelled images.")],
+    images: Annotated[
+        Path, typer.Argument(help="A folder, zip or table of labelled images, or pairs.")
+    ],
     model: Annotated[Path, typer.Option("--model", "-m", help="A model file (.ken).")],
     expect_sha256: options.ExpectSha256 = None,
     part: Annotated[
@@ -25,7 +28,7 @@ def val(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure a model on labelled images; classes are matched by name.
+    """Measure a model on labelled images, sequences or pairs; classes are matched by name.
 
     Example:
 
@@ -45,20 +48,33 @@ def val(
         return
     scores = result.report["scores"]
     terminal.console.print(
-        f"measured on {result.report['measured']['n']} images ({result.report['measured']['how']})"
+        f"measured on {result.report['measured']['n']} {recogniser.reads} "
+        f"({result.report['measured']['how']})"
     )
     rows = [[name.replace("_", " "), _value(name, score)] for name, score in scores.items()]
-    rows.append(["refused as unknown", terminal.percent(result.report["refused"])])
+    if "refused" in result.report:
+        rows.append(["refused as unknown", terminal.percent(result.report["refused"])])
     terminal.print_table(["score", "value (95 % interval)"], rows)
-    each = [
-        [
-            row["class"],
-            str(row["n"]),
-            *(terminal.percent(row[k]) if row[k] else "-" for k in ("recall", "precision")),
-        ]
-        for row in result.report["classes"]
-    ]
-    terminal.print_table(["class", "images", "found", "right when said"], each)
+    _print_details(result.report, recogniser.reads)
+
+
+def _print_details(report: Mapping[str, Any], reads: str) -> None:
+    """The table of what stands behind the scores: classes, labels, or strings written wrongly."""
+    for kind, key in (("class", "classes"), ("label", "labels")):
+        if key in report:
+            each = [
+                [
+                    row[kind],
+                    str(row["n"]),
+                    *(terminal.percent(row[k]) if row[k] else "-" for k in ("recall", "precision")),
+                ]
+                for row in report[key]
+            ]
+            terminal.print_table([kind, reads, "found", "right when said"], each)
+    wrong = [row for row in report.get("examples", ()) if row["said"] != row["label"]]
+    if wrong:
+        each = [[row["path"], row["label"], row["said"] or "not answered"] for row in wrong]
+        terminal.print_table(["wrong", "should be", "written"], each)
 
 
 def _value(name: str, score: dict[str, float]) -> str:

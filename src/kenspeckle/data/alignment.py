@@ -17,10 +17,11 @@ _WINDOWS = np.array(
     [(1, 0, 0), (0.85, 0, 0)] + [(0.85, x, y) for y in (-0.15, 0.15) for x in (-0.15, 0.15)],
     dtype=np.float32,
 )
-# What a pair must reach to go on, each time far below all copies cropped by 5 % (the lowest of 375
-# were 0.91, 0.92 and 0.91) and above nearly all others: of 1467 neighbours 70, 20 and 3 % go on.
-_MIN_START, _MIN_COARSE, _MIN_MIDDLE = 0.6, 0.85, 0.85
-_STEPS = ((SIDE // 4, 6), (SIDE // 2, 5), (SIDE, 4))  # pixels a side and rounds of the search
+# What a pair must reach to go on is far below all copies cropped by 5 % (of 375 the lowest reached
+# 0.91, 0.92 and 0.91) and above most others (of 1467 neighbours 70, 20 and 3 % go on).
+_MIN_START = 0.6
+_BY_SHAPES = ((SIDE // 4, 6, 0.85), (SIDE // 2, 5, 0.85))  # pixels a side, rounds, what to reach
+_BY_DETAIL = ((SIDE // 2, 4), (SIDE, 4))  # pixels a side, rounds
 _LARGEST_STEP = 0.15  # of a half side, in one round
 _LOW = np.array([0.5, -0.6, 0.5, -0.6], dtype=np.float32)  # bounds of a placement
 _HIGH = np.array([2.0, 0.6, 2.0, 0.6], dtype=np.float32)
@@ -40,6 +41,9 @@ class Alignment:
         agreement: (B,) correlation of the fine detail where they overlap, in -1..1; -1 where
             the search was given up.
         overlap: (B,) the share of the picture that is less covered, in 0..1.
+        spread: (B,) how evenly the detail lies over the picture, of the less even one: 1 over the
+            mean fourth power of detail with deviation 1. A third where it is everywhere alike, near
+            0 where a few edges on a flat ground hold all of it.
         contrast: (B,) standard deviation of the fine detail, in grey levels, of the fainter one.
     """
 
@@ -47,6 +51,7 @@ class Alignment:
     agreement: Floats
     overlap: Floats
     contrast: Floats
+    spread: Floats
 
 
 def describe(greys: NDArray[np.uint8]) -> Floats:
@@ -88,11 +93,15 @@ def align(
     for k in range(1, TURNS):
         is_so = turn[live] == k
         second[is_so] = _turned(second[is_so], k)
-    for (side, rounds), gate in zip(_STEPS, (_MIN_COARSE, _MIN_MIDDLE, -np.inf), strict=True):
+    for side, rounds, least in _BY_SHAPES:
         where, alike = _refined(_shrunk(first, side), _shrunk(second, side), where, rounds)
-        on = alike > gate
+        on = alike > least
         live, where, first, second = live[on], where[on], first[on], second[on]
-    measured = np.tile(np.array([-1, 0, 0], dtype=np.float32), (len(fixed), 1))
+    # Large shapes place a landscape to a few pixels only; its detail does the rest.
+    for side, rounds in _BY_DETAIL:
+        fine = _detail(_shrunk(first, side)), _detail(_shrunk(second, side))
+        where, _ = _refined(*fine, where, rounds)
+    measured = np.tile(np.array([-1, 0, 0, 0], dtype=np.float32), (len(fixed), 1))
     measured[live] = np.stack(_compared(first, second, where), axis=1)
     return Alignment(turn, *measured.T)
 
@@ -160,14 +169,16 @@ def _refined(first: Floats, second: Floats, where: Floats, rounds: int) -> tuple
     return where, _correlation(first, laid, inside)
 
 
-def _compared(first: Floats, second: Floats, where: Floats) -> tuple[Floats, Floats, Floats]:
-    """`agreement`, `overlap` and `contrast` of pairs that lie as `where` says."""
+def _compared(first: Floats, second: Floats, where: Floats) -> tuple[Floats, ...]:
+    """`agreement`, `overlap`, `contrast` and `spread` of pairs that lie as `where` says."""
     laid, inside = _laid(second, where)
     a, faint = _normalised(_detail(first), inside)
     b, other = _normalised(_detail(laid), inside)
     agreement = (a * b).sum(axis=(1, 2)) / np.maximum(inside.sum(axis=(1, 2)), 1)
     overlap = inside.mean(axis=(1, 2)) * np.minimum(1, where[:, 0] * where[:, 2])
-    return agreement, overlap, np.minimum(faint, other)
+    fourth = np.maximum((a**4).sum(axis=(1, 2)), (b**4).sum(axis=(1, 2)))
+    spread = inside.sum(axis=(1, 2)) / np.maximum(fourth, 1e-6)
+    return agreement, overlap, np.minimum(faint, other), spread
 
 
 def _detail(greys: Floats) -> Floats:

@@ -79,7 +79,8 @@ def _size(width: Ints, height: Ints) -> Cue:
 
 def _format(formats: Sequence[str] | None) -> Iterator[Cue]:
     if formats is not None:
-        is_one = [[name == known for known in sorted(set(formats))] for name in formats]
+        known = sorted(set(formats))
+        is_one = [[name == each for each in known] for name in formats]
         yield Cue("format", "The format of the file", np.array(is_one, dtype=np.float64))
 
 

@@ -59,9 +59,10 @@ def padded(steps: Sequence[Floats]) -> Tensor:
 def read_sequence(content: bytes, name: str) -> Floats:
     """The steps (T, D) in a file's bytes; its name's end says how they are written.
 
-    `.npy`: an array (T, D), or (T,) for one number a step. `.csv`: a row a step, numbers alone, with
-    or without a header. `.txt`: pen strokes, lines `START`, `BREAK` and `x,y,time`; each point gives
-    x and y within the drawing's box, the way from the point before, and whether a stroke begins.
+    `.npy`: an array (T, D), or (T,) for one number a step. `.csv`: a row a step, numbers alone,
+    with or without a header. `.txt`: pen strokes, lines `START`, `BREAK` and `x,y,time`; each point
+    gives x and y within the drawing's box, the way from the point before, and whether a stroke
+    begins.
 
     Raises:
         UnreadableImage: no step, too many of them, or something that is not a number.
@@ -96,7 +97,8 @@ def _checked(steps: NDArray[np.generic]) -> Floats:
             "unsupported",
             f"a step has {steps.shape[1]:,} numbers; at most {MOST_FEATURES:,} are read",
         )
-    values = steps.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite: refused below
+        values = steps.astype(np.float32)
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(1))[0])
         raise UnreadableImage("not_a_number", f"step {row + 1} holds a value that is no number")
@@ -106,7 +108,7 @@ def _checked(steps: NDArray[np.generic]) -> Floats:
 def _from_npy(content: bytes) -> NDArray[np.generic]:
     try:
         loaded = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # damaged headers raise what zipfile, tokenize and ast raise, too
         raise UnreadableImage("corrupt", f"it is no .npy array ({error})") from None
     if not isinstance(loaded, np.ndarray):
         raise UnreadableImage("unsupported", "it holds several arrays, and one is needed")
@@ -169,11 +171,14 @@ def _numbers(line: str) -> list[float] | None:
 def _table(rows: Sequence[tuple[int, list[float] | None]]) -> NDArray[np.generic]:
     if not rows:
         return np.zeros((0, 1))
-    width = len(rows[0][1] or ())
+    table: list[list[float]] = []
     for number, values in rows:
-        if values is None or len(values) != width:
-            raise UnreadableImage("corrupt", f"row {number} does not hold {width} numbers")
-    return np.array([values for _, values in rows])
+        if values is None:
+            raise UnreadableImage("corrupt", f"row {number} does not hold numbers alone")
+        if table and len(values) != len(table[0]):
+            raise UnreadableImage("corrupt", f"row {number} does not hold {len(table[0])} numbers")
+        table.append(values)
+    return np.array(table)
 
 
 def read_all(

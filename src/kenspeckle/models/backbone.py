@@ -78,23 +78,28 @@ class Backbone(nn.Module, ABC):
 
     def learn_statistics(self, images: Tensor) -> None:
         """Take mean and deviation from pixels (N, C, H, W) that the network will learn from."""
-        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
-        for channel in range(self.in_channels):
-            values = pixels[:, channel % pixels.shape[1]]
+        for channel, values in enumerate(self._matched(images).unbind(1)):
             self.mean[0, channel] = values.mean()
             self.std[0, channel] = values.std().clamp(min=0.05)  # flat pictures have no spread
 
+    def tail(self) -> list[nn.Module]:
+        """The last stages, which fine-tuning lets learn first; none where nobody said."""
+        return []
+
     def prepare(self, images: Tensor) -> Tensor:
         """Scale to [0, 1], match the channels, subtract the mean, divide by the deviation."""
+        return (self._matched(images) - self.mean) / self.std
+
+    def _matched(self, images: Tensor) -> Tensor:
+        """Pixels in [0, 1] with the network's channels."""
         if images.dtype == torch.uint8:
             images = images.to(torch.float32) / 255
-        if images.shape[1] != self.in_channels:
-            if self.in_channels == 1:
-                weights = images.new_tensor(_LUMA).view(1, 3, 1, 1)
-                images = (images * weights).sum(1, keepdim=True)
-            else:
-                images = images.expand(-1, self.in_channels, -1, -1)
-        return (images - self.mean) / self.std
+        if images.shape[1] == self.in_channels:
+            return images
+        if self.in_channels == 1:
+            weights = images.new_tensor(_LUMA).view(1, 3, 1, 1)
+            return (images * weights).sum(1, keepdim=True)
+        return images.expand(-1, self.in_channels, -1, -1)
 
 
 def masked(x: Tensor, valid: Tensor | None) -> Tensor:

@@ -49,6 +49,10 @@ class EfficientNetLite(Backbone):
         self.groups = nn.ModuleList(groups)
         self.last = _convolution(width, self.channels, 1)
 
+    def tail(self) -> list[nn.Module]:
+        """The last two groups of blocks and the last convolution: two thirds of the weights."""
+        return [*self.groups[-2:], self.last]
+
     def stages(self, images: Tensor, valid: Tensor | None = None) -> list[Tensor]:
         """Eight maps, shallow to deep."""
         x = self.stem(self.prepare(images))

@@ -24,8 +24,8 @@ class TokenEncoder(Backbone):
     An embedding times sqrt(width), sinusoidal positions, blocks of self-attention that do not look
     at padding. What stands after a string's end never matters.
 
-    Departs from the founding text (docs/explanation/errata.md): tokens are embedded one by one (E4),
-    positions are added when it is called (E5), padding is masked (E7).
+    Departs from the founding text (docs/explanation/errata.md): tokens are embedded one by one
+    (E4), positions are added when it is called (E5), padding is masked (E7).
 
     Args:
         features: how many different characters may be given.
@@ -39,8 +39,7 @@ class TokenEncoder(Backbone):
         super().__init__(1, mean=[0.0], std=[1.0])
         self.channels = WIDTH
         self.register_buffer("alphabet", torch.zeros(features, dtype=torch.int64))
-        self.embedding = nn.Embedding(features + 3, WIDTH, padding_idx=PAD)
-        nn.init.normal_(self.embedding.weight, std=WIDTH**-0.5)
+        self.embedding = _embedding(features)
         self.blocks = nn.ModuleList(Block(WIDTH, HEADS, dropout) for _ in range(DEPTH))
         self.norm = nn.LayerNorm(WIDTH)
 
@@ -69,8 +68,7 @@ class TokenDecoder(nn.Module):
     def __init__(self, features: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.register_buffer("alphabet", torch.zeros(features, dtype=torch.int64))
-        self.embedding = nn.Embedding(features + 3, WIDTH, padding_idx=PAD)
-        nn.init.normal_(self.embedding.weight, std=WIDTH**-0.5)
+        self.embedding = _embedding(features)
         self.blocks = nn.ModuleList(CrossBlock(WIDTH, HEADS, dropout) for _ in range(DEPTH))
         self.norm = nn.LayerNorm(WIDTH)
         self.linear = nn.Linear(WIDTH, features + 3)
@@ -92,7 +90,7 @@ class TokenDecoder(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """Masked self-attention, cross-attention, feed-forward; each behind a norm, beside a shortcut."""
+    """Masked self-attention, cross-attention, feed-forward: each behind a norm, with a shortcut."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -157,6 +155,15 @@ class EncoderDecoder(nn.Module):
 
     def _memory(self, given: Tensor) -> Tensor:
         return self.backbone(given)[:, :, 0].transpose(1, 2)
+
+
+def _embedding(features: int) -> nn.Embedding:
+    """A vector a symbol; that of padding, which strangers share, is zero and stays so."""
+    embedding = nn.Embedding(features + 3, WIDTH, padding_idx=PAD)
+    nn.init.normal_(embedding.weight, std=WIDTH**-0.5)
+    with torch.no_grad():
+        embedding.weight[PAD].zero_()
+    return embedding
 
 
 def embedded(embedding: nn.Embedding, written: Tensor) -> Tensor:

@@ -158,20 +158,32 @@ class VisionTransformer(Backbone):
             valid = thinned(valid, 2)
             x = masked(convolution(F.gelu(x) if i else x), valid)
         rows, columns = x.shape[-2:]
-        tokens = x.flatten(2).transpose(1, 2) + self._places(rows, columns).to(x)
+        tokens = (x.permute(0, 2, 3, 1) + self._places(rows, columns, valid).to(x)).flatten(1, 2)
         mask = None if valid is None else valid.flatten(1)[:, None, None]
         return tokens, mask, (rows, columns), valid
 
-    def _places(self, rows: int, columns: int) -> Tensor:
-        """What is added to the tokens, (N, width) or nothing."""
+    def _places(self, rows: int, columns: int, valid: Tensor | None) -> Tensor:
+        """What is added to the tokens, (1 or B, rows, columns, width)."""
+        if valid is None or self.positions in ("sin2d", "none"):
+            return self._places_of(rows, columns)[None]
+        # These depend on a picture's own size, which padding must not change.
+        grids = []
+        for inside in valid:
+            high, wide = int(inside[:, 0].sum()), int(inside[0].sum())
+            own = self._places_of(high, wide)
+            grids.append(F.pad(own, (0, 0, 0, columns - wide, 0, rows - high)))
+        return torch.stack(grids)
+
+    def _places_of(self, rows: int, columns: int) -> Tensor:
+        """The positions of a picture of that many tokens, (rows, columns, width)."""
         if self.positions == "sin2d":
-            return sinusoidal_positions_2d(rows, columns, self.channels).flatten(0, 1)
+            return sinusoidal_positions_2d(rows, columns, self.channels)
         if self.positions == "sin1d":
-            return sinusoidal_positions(rows * columns, self.channels)
+            return sinusoidal_positions(rows * columns, self.channels).unflatten(0, (rows, columns))
         if self.positions == "learned":
             grid = F.interpolate(self.learned, (rows, columns), mode="bicubic", align_corners=False)
-            return grid.flatten(2)[0].T
-        return torch.zeros(1, self.channels)
+            return grid[0].permute(1, 2, 0)
+        return torch.zeros(rows, columns, self.channels)
 
     @staticmethod
     def _grid(tokens: Tensor, rows: int, columns: int, valid: Tensor | None) -> Tensor:

@@ -75,7 +75,7 @@ class Tag(ClassTask):
         return targets
 
     def strata(self, labels: Sequence[str | None]) -> NDArray[np.int64]:
-        """The number of the rarest label of each image; K for none: rare labels are spread first."""
+        """The number of each image's rarest label; K for none: rare labels are spread first."""
         counts = Counter(name for label in labels for name in tags_in(str(label)))
         number = {name: i for i, name in enumerate(self.classes)}
         return np.array(
@@ -128,8 +128,14 @@ class Tag(ClassTask):
         labels: Sequence[str | None],
         groups: Sequence[str] | None = None,
     ) -> Mapping[str, Score]:
-        """Mean average precision, F1, precision and recall over labels, and whole sets right."""
+        """Mean average precision, F1, precision and recall over labels, and whole sets right.
+
+        Where no image bears a label there is nothing to find and no score; where no label is said
+        there is no precision.
+        """
         likely, said, true = self._arrays(answers, labels)
+        if not true.any():
+            return {}
         n = len(true)
 
         def over(statistic: Any) -> Score:
@@ -138,13 +144,14 @@ class Tag(ClassTask):
         ranked = bootstrap(
             lambda rows: mean_average_precision(likely[rows], true[rows]), n, groups, DRAWS
         )
+        precision = {"micro_precision_score": over(lambda s, t: _share((s & t).sum(), s.sum()))}
         return {
             "mean_average_precision_score": ranked,
-            "micro_precision_score": over(lambda s, t: _share((s & t).sum(), s.sum())),
+            **(precision if said.any() else {}),
             "micro_recall_score": over(lambda s, t: _share((s & t).sum(), t.sum())),
             "micro_f1_score": over(lambda s, t: _share(2 * (s & t).sum(), s.sum() + t.sum())),
             "macro_f1_score": over(
-                lambda s, t: np.nanmean(_f1(s, t)) if t.any() or s.any() else np.nan
+                lambda s, t: float(np.nanmean(_f1(s, t))) if t.any() or s.any() else float("nan")
             ),
             "exact_match_score": accuracy_score((said == true).all(1), groups),
         }

@@ -121,7 +121,7 @@ class Translate(Task[EncoderDecoder]):
         """The share of whole strings that are right, and wrong characters per true character."""
         right = np.array([a.label == label for a, label in zip(answers, labels, strict=True)])
         wrong = np.array(
-            [edits(str(a.label), str(label)) for a, label in zip(answers, labels, strict=True)]
+            [edits(a.label or "", str(label)) for a, label in zip(answers, labels, strict=True)]
         )
         length = np.array([len(str(label)) for label in labels])
 

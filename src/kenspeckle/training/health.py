@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +41,9 @@ class Layer:
         update_ratio: |change of the weights| / |weights| in one step of the optimiser.
         dead_share: of ReLU units that are zero for the whole batch; None without ReLU.
         saturated_share: of sigmoid or tanh outputs near an end; None without them.
-        first_over_last_time: of a recurrent layer, |dL/dx_1| / |dL/dx_T|; both ways, the smallest
-            over the largest along time.
+        first_over_last_time: of a recurrent layer, |dL/dx_1| / |dL/dx_T|, the median over the
+            batch; T is each sequence's last step with a gradient, so that padding does not count;
+            both ways in one module, the smallest over the largest along time.
     """
 
     name: str
@@ -136,8 +138,8 @@ class _Watch:
         first, *others = inputs
         if not isinstance(first, Tensor):  # a packed sequence has no time axis to look along
             return None
-        if not first.requires_grad:
-            first = first.detach().requires_grad_()
+        # A view of its own: the layer of the other way may read the same tensor.
+        first = first.view_as(first) if first.requires_grad else first.detach().requires_grad_()
         first.retain_grad()
         self.inputs[id(module)] = first
         return (first, *others)
@@ -177,14 +179,24 @@ class _Watch:
 
 
 def _along_time(module: nn.Module, gradient: Tensor | None) -> float | None:
-    """How the gradient at the first time compares to that at the last; time is the axis T."""
+    """How the gradient at the first time compares to that at the last; time is the axis T.
+
+    A layer that reads its sequences from the end gets them turned round within their lengths: its
+    first step is then the sequence's last one, and what pads it still comes after all.
+    """
     if gradient is None or gradient.ndim != 3:
         return None
     gradient = gradient if module.batch_first else gradient.transpose(0, 1)  # (B, T, D)
-    norms = gradient.double().norm(dim=(0, 2))
+    ratios = [_first_over_last(norms, module) for norms in gradient.double().norm(dim=2)]
+    return statistics.median(ratios)
+
+
+def _first_over_last(norms: Tensor, module: nn.Module) -> float:
+    """The same of one sequence's gradient norms, (T,); after its end they are zero."""
+    inside = norms[: int(norms.nonzero().max()) + 1] if norms.any() else norms
     if module.bidirectional:
-        return _ratio(norms.min().item(), norms.max().item())
-    return _ratio(norms[0].item(), norms[-1].item())
+        return _ratio(inside.min().item(), inside.max().item())
+    return _ratio(inside[0].item(), inside[-1].item())
 
 
 def _judge(layers: list[Layer], loss: float) -> Diagnosis:

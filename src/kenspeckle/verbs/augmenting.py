@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
 
-from kenspeckle.recipe import Recipe
-from kenspeckle.tasks.task import Task
+from kenspeckle.data.augment import augment, check_names
+from kenspeckle.data.batch import Batch, Chosen
+from kenspeckle.data.mix import cutmix, mixup
+from kenspeckle.data.preview import preview_sheet
+from kenspeckle.errors import MissingExtra, UsageError
+from kenspeckle.models import BACKBONES
+from kenspeckle.models.pretrained import make_backbone
+from kenspeckle.recipe import Recipe, Training
+from kenspeckle.tasks.task import ClassTask, Task
+from kenspeckle.training.features import feature_network
 from kenspeckle.training.loop import Augment
+from kenspeckle.trust.label_safety import allowed, label_safety, learn_lda, quarter_vectors
 from kenspeckle.verbs.prepare import Prepared
-from kenspeckle.verbs.progress import Tell
+from kenspeckle.verbs.progress import Stage, Tell, counter
+
+USUAL = ("crop", "flip", "colour")
+ASKED_AT = 128  # pixels a side at which the packaged network looks: a third of the cost of 224
+IMAGES = 600  # looked at, at most about
+PER_CLASS = (8, 20)
+LEAST_BUDGET = 60.0  # seconds; a shorter run has no time to ask
+SHOWN = 6  # images on the preview sheet
 
 
 @dataclass(frozen=True)
@@ -35,5 +57,96 @@ class Augmenting:
 def chosen_augmentation(
     prepared: Prepared, recipe: Recipe, task: Task[Any], rows: NDArray[np.int64], tell: Tell
 ) -> Augmenting:
-    """The transforms of the recipe, or those that are shown to keep the labels of these images."""
-    return Augmenting()
+    """The transforms of the recipe, or those that are shown to keep the labels of these images.
+
+    Args:
+        rows: the images that are learned from.
+
+    Raises:
+        UsageError: a transform that does not exist, or images changed where there are none.
+    """
+    training = recipe.training
+    if prepared.used.reads != "images" or not isinstance(task, ClassTask):
+        if training.augment or training.mixup or training.cutmix:
+            raise UsageError("Only images can be changed or mixed; leave augment and mixing out.")
+        return Augmenting()
+    names, words = _names(prepared, recipe, task, rows, tell)
+    for sentence in words:
+        tell(Stage("training", words=sentence))
+    mixing = [name for name in ("mixup", "cutmix") if getattr(training, name)]
+    if mixing:
+        words = (*words, f"images are mixed two by two ({' and '.join(mixing)})")
+    if not names and not mixing:
+        return Augmenting(words=words)
+    few = torch.from_numpy(rows[np.linspace(0, len(rows) - 1, SHOWN).astype(int)])
+    sheet = _png(preview_sheet(prepared.images[few], names)) if names else None
+    return Augmenting(names, _change(names, training, task), words, sheet)
+
+
+def _names(
+    prepared: Prepared, recipe: Recipe, task: ClassTask, rows: NDArray[np.int64], tell: Tell
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The transforms to use, and what is to be said about it."""
+    asked = recipe.training.augment
+    if asked is not None:
+        check_names(asked)
+        return asked, ((f"augmentation as asked: {', '.join(asked)}",) if asked else ())
+    name = str(recipe.model)
+    is_own = not name.startswith("timm:") and BACKBONES.row(name).facts.get("adapts", False)
+    if not is_own or recipe.training.batch_size == "full":
+        return (), ()
+    budget = recipe.training.budget_seconds
+    if budget is not None and budget < LEAST_BUDGET:
+        return (), ("no augmentation: the budget leaves no time to ask whether it keeps labels",)
+    try:
+        packaged = feature_network(make_backbone("efficientnet-lite0").eval(), "float32", ASKED_AT)
+    except MissingExtra:
+        return (), (
+            "no augmentation: the packaged network, which tells whether it is safe, is absent",
+        )
+
+    def vectors(images: Tensor) -> NDArray[np.floating[Any]]:
+        enlarged = F.interpolate(
+            images.float() / 255, (ASKED_AT, ASKED_AT), mode="bilinear", align_corners=False
+        )
+        return quarter_vectors(packaged, enlarged)
+
+    labels = [prepared.used.samples[i].label for i in rows]
+    classes = [*task.classes, "none of them"]
+    least, most = PER_CLASS
+    safeties = label_safety(
+        vectors,
+        learn_lda,
+        Chosen(prepared.images, torch.from_numpy(rows)),
+        task.strata(labels),
+        classes,
+        USUAL,
+        groups=prepared.groups[rows],
+        per_class=int(np.clip(IMAGES // len(task.classes), least, most)),
+        progress=counter(tell, "asking whether changes keep the label"),
+    )
+    used = tuple(allowed(safeties))
+    words = [safety.words for safety in safeties if safety.verdict != "keeps"]
+    if used:
+        words.insert(0, f"augmentation: {', '.join(used)} (they keep the labels of these images)")
+    return used, tuple(words)
+
+
+def _change(names: Sequence[str], training: Training, task: ClassTask) -> Augment:
+    def change(batch: Batch) -> Batch:
+        images, targets = augment(batch.images, names), batch.targets
+        if training.mixup or training.cutmix:
+            targets = task.shares(targets)
+            # One of the two for a whole update, by turns of a coin, where both are asked for.
+            is_cut = not training.mixup or (training.cutmix and bool(torch.rand(()) < 0.5))
+            mix, alpha = (cutmix, training.cutmix) if is_cut else (mixup, training.mixup)
+            images, targets = mix(images, targets, alpha)
+        return Batch(images, targets, batch.weights, batch.rows)
+
+    return change
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+from threadpoolctl import threadpool_limits
+
 from kenspeckle.data.fit import Fit
-from kenspeckle.verbs.deep import looked_deeper
+from kenspeckle.errors import UsageError
+from kenspeckle.recipe import Recipe
+from kenspeckle.tasks import TASKS
+from kenspeckle.trust.unknown import unit
+from kenspeckle.verbs.deep import deeply_checked, deeply_grouped
 from kenspeckle.verbs.prepare import Prepared, look, prepare
 from kenspeckle.verbs.progress import Tell, quiet
+from kenspeckle.verbs.settle import suited
+from kenspeckle.verbs.train_features import Bank, see
 
 SIZE = 224  # the size that training would cache first: what is read here is not read again
 
@@ -35,4 +44,23 @@ def check(
     """
     dataset = look(data, columns, tell, task=task, exclude=exclude)
     prepared = prepare(dataset, Fit(SIZE), tell, usable_only=False)
-    return looked_deeper(prepared, tell) if deep else prepared
+    if not deep or len(prepared.used.classes) < 2 or not len(prepared.kept):
+        return prepared
+    return _looked_deeper(prepared, suited(Recipe(task=task, head="logistic"), dataset), tell)
+
+
+def _looked_deeper(prepared: Prepared, recipe: Recipe, tell: Tell) -> Prepared:
+    """The same images, seen by the packaged network and answered out of fold."""
+    if prepared.used.reads != "images":
+        raise UsageError(
+            "The deep checks look at images with the packaged network; leave --deep out."
+        )
+    seen = see(prepared, recipe, tell)
+    vectors = unit(seen.vectors[:, -seen.network.widths[-1] :])
+    asked = TASKS.load(recipe.task)(prepared.used.classes)
+    bank = Bank(recipe, asked, deeply_grouped(prepared, vectors), seen.vectors, seen.network.widths)
+    rows = np.arange(len(prepared.kept))
+    with threadpool_limits(1):
+        _, chosen, _ = bank.choose(rows)
+    answers = None if chosen is None else bank.probabilities(chosen, rows)
+    return deeply_checked(prepared, vectors, answers, tell)

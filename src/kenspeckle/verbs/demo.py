@@ -74,7 +74,7 @@ def photographs(folder: Path) -> dict[str, tuple[str, Path]]:
         photograph = folder / "photographs" / f"{stem}.png"
         write_bytes(photograph, _png(pixels))
         picture = folder / "photographs" / f"{stem}-explained.png"
-        told[stem] = (explain(model, photograph, picture), picture)
+        told[stem] = (explain(model, photograph, picture).words, picture)
     return told
 
 

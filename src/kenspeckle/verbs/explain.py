@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,40 +15,58 @@ from kenspeckle.data.read import read_image
 from kenspeckle.data.source import File
 from kenspeckle.errors import UsageError, nearest
 from kenspeckle.files import write_bytes
+from kenspeckle.trust.explain import EXPLANATIONS
+from kenspeckle.trust.report_pictures import under_heat
 from kenspeckle.verbs.model import Model
 
 SHOWN_PX = 448  # the network's square, enlarged for the eye
 
 
-def explain(model: Model, image: Path, output: Path, label: str | None = None) -> str:
-    """Write a PNG of the image beside its heat map; returns the answer in words.
+def explain(
+    model: Model, image: Path, output: Path, label: str | None = None, method: str = "grad-cam"
+) -> Explanation:
+    """Write a PNG of the image beside its heat map; hand back the answer.
 
     Args:
         label: the class to explain; None is the likeliest.
+        method: a row of `EXPLANATIONS`.
 
     Raises:
         UnreadableImage: the file cannot be read.
-        UsageError: there is no such class.
+        UsageError: there is no such class or method, or the model does not read images.
     """
     if label is not None and label not in model.classes:
         raise UsageError(f"The model has no class '{label}'{nearest(label, model.classes) or '.'}")
+    EXPLANATIONS.row(method)
+    heat = model.explain(image, label, method)
     pixels = read_image(File(image), model.fit).pixels
-    heat = model.explain(image, label)
     answer = model.predict(image)[0]
     write_bytes(output, _png(side_by_side(pixels, heat)))
-    return answer.words
+    labels = dict(zip(model.bundle.config.paths, model.bundle.config.labels, strict=True))
+    return Explanation(answer.words, {path: labels[path] for path in answer.nearest})
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What is said about one image beside its picture.
+
+    Args:
+        words: the answer.
+        nearest: the training images most like it, and what each shows, the most alike first. They
+            are alike to the network; that is no proof that they are why it answers so.
+    """
+
+    words: str
+    nearest: Mapping[str, str]
 
 
 def side_by_side(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The square as the network saw it, and the same under its heat: (S, 2 S, 3)."""
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
-    colours = matplotlib.colormaps["inferno"](heat)[..., :3] * 255
-    # Where there is no heat the picture stays visible, in grey, so the object's outline is kept.
-    grey = pixels.mean(2, keepdims=True).repeat(3, 2)
-    share = 0.25 + 0.5 * heat[..., None]
-    mixed = (grey * (1 - share) + colours * share).astype(np.uint8)
-    return np.concatenate([pixels, mixed], axis=1)
+    hot = under_heat(pixels, heat)
+    grey = pixels.mean(2, keepdims=True).repeat(3, 2).astype(np.uint8)
+    return np.concatenate([pixels, grey if hot is None else hot], axis=1)
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -17,11 +17,11 @@ from kenspeckle.answer import Answer
 from kenspeckle.bundle import bundle as bundles
 from kenspeckle.bundle.bundle import Bundle
 from kenspeckle.bundle.manifest import Config
-from kenspeckle.data.dataset import Sample
+from kenspeckle.data.dataset import Reads, Sample
 from kenspeckle.data.fit import Fit
 from kenspeckle.data.read import read_image
 from kenspeckle.data.sequence import padded, read_sequence
-from kenspeckle.data.source import File
+from kenspeckle.data.source import File, Text
 from kenspeckle.data.strings import code_points
 from kenspeckle.errors import UnreadableImage, UsageError
 from kenspeckle.models.pretrained import imagenet_head, imagenet_names, make_backbone
@@ -66,6 +66,13 @@ class Model:
         return for_inference(self.network)
 
     @property
+    def reads(self) -> Reads:
+        """What one sample is: an image, a sequence or the first string of a pair."""
+        if self.task.reads == "pairs":
+            return "pairs"
+        return "sequences" if self.bundle.config.features else "images"
+
+    @property
     def fit(self) -> Fit:
         """How an image becomes the network's square."""
         config = self.bundle.config
@@ -74,10 +81,15 @@ class Model:
     def predict(self, images: str | Path | Sequence[str | Path]) -> list[Answer]:
         """One answer an image file, in order; an unreadable file has `error` set.
 
+        A model that learned from sequences takes their files, and one that learned from pairs of
+        strings takes strings.
+
         >>> packaged().predict("no such file.jpg")[0].error
         'there is no such file'
         """
         paths = [images] if isinstance(images, (str, Path)) else list(images)
+        if self.reads == "pairs":
+            return self.answer([Sample(str(text), Text(str(text))) for text in paths])
         return self.answer([Sample(str(path), File(Path(path))) for path in paths])
 
     def answer(self, samples: Sequence[Sample]) -> list[Answer]:

@@ -29,7 +29,6 @@ from kenspeckle.trust.report import card, sentence, write_report
 from kenspeckle.trust.unknown import Familiar, refuse_unknown
 from kenspeckle.verbs.model import NEAREST, Model
 from kenspeckle.verbs.outcome import Outcome
-from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.tables import write_predictions, write_rows
 from kenspeckle.version import __version__
 
@@ -138,7 +137,7 @@ def _report(
             "test": len(parts.test),
             "left_out": len(parts.dropped),
             "grouped": prepared.has_groups,
-            "notes": list(parts.notes),
+            "notes": list(outcome.notes),
         },
         "measured": {"n": len(samples), "how": outcome.how},
         "model": {

@@ -27,7 +27,7 @@ def settled(recipe: Recipe, budget: str | None, settings: Mapping[str, Any] | No
         recipe = recipe.changed(settings)
     TASKS.row(recipe.task)
     check_head(recipe.head)
-    if recipe.model is not None and recipe.model not in ENCODERS:
+    if recipe.model is not None and recipe.model not in ("auto", *ENCODERS):
         _facts(recipe.model)
     check_loss(recipe.loss, recipe.training.smoothing)
     _check_device(recipe.training.device)
@@ -42,6 +42,8 @@ def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
     Raises:
         UsageError: the network does not read what the dataset holds.
     """
+    if recipe.model == "auto":
+        recipe = replace(recipe, model=None)
     if dataset.reads != "images":
         return _suited_encoder(recipe, dataset)
     model = recipe.model or "efficientnet-lite0"

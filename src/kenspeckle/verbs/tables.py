@@ -17,9 +17,12 @@ def write_predictions(
 ) -> None:
     """Write `filename,label,prob,…`: the answer, its probability, then every class.
 
-    `label` is the class said (`unknown` where none is claimed); `true_label` is there when known.
+    `label` is the class said (`unknown` where none is claimed), or several with `;` between them;
+    `prob` is that of the likeliest; `true_label` is there when known. Strings that were written
+    have no other classes beside them.
     """
-    names = sorted({name for answer in answers for name in answer.probabilities})
+    choices = [answer.probabilities for answer in answers if len(answer.probabilities) > 1]
+    names = sorted({name for likely in choices for name in likely})
     known = labels is not None
     header = ["filename", "label", "prob", *(["true_label"] if known else []), "error", *names]
     rows = [header]

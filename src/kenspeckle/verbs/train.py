@@ -18,6 +18,7 @@ from kenspeckle.verbs.progress import Stage, Tell, quiet
 from kenspeckle.verbs.record import finished, write_run
 from kenspeckle.verbs.runs import Past, Source, remember
 from kenspeckle.verbs.settle import settled, suited
+from kenspeckle.verbs.train_auto import train_auto
 from kenspeckle.verbs.train_features import train_features
 from kenspeckle.verbs.train_loop import Extras, train_loop
 
@@ -59,14 +60,18 @@ def train(
     recipe = settled(recipe or Recipe(), budget, settings)
     start = time.perf_counter()
     source = Source(Path(data), columns or {}, split, exclude)
+    is_open = recipe.model == "auto"
+    asked = recipe
     prepared, recipe = _prepared(source, recipe, tell)
     if folder is not None:
         write_issues(folder / "data_issues.csv", prepared.findings)
         remember(folder, Past(source, recipe))
-    if recipe.freeze:
-        outcome = train_features(prepared, recipe, tell)
+    extras = Extras(folder, start, resume=resume, diagnose=diagnose, find_rate=find_rate)
+    if is_open:
+        outcome = train_auto(prepared.dataset, prepared, asked, extras, tell)
+    elif recipe.freeze:
+        outcome = train_features(prepared, recipe, tell, start)
     else:
-        extras = Extras(folder, start, resume=resume, diagnose=diagnose, find_rate=find_rate)
         outcome = train_loop(prepared, recipe, extras, tell)
     model, report, answers = finished(outcome)
     tell(Stage("done", words=report["sentence"]))

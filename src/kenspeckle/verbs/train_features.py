@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from kenspeckle.answer import Answer
-from kenspeckle.data.batch import Chosen
+from kenspeckle.data.batch import Chosen, Rows
 from kenspeckle.data.split import Parts, folds, split
 from kenspeckle.errors import DataError
 from kenspeckle.files import cache_folder, sha256
@@ -41,6 +41,7 @@ from kenspeckle.training.features import (
 from kenspeckle.trust.evaluate import FitAndAnswer, Trial, choose, compare
 from kenspeckle.trust.unknown import fit_familiar, unit
 from kenspeckle.verbs.deep import deeply_checked, deeply_grouped
+from kenspeckle.verbs.finetune import Start, answered, fine_tuned
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.progress import Stage, Tell, counter
@@ -48,10 +49,14 @@ from kenspeckle.verbs.progress import Stage, Tell, counter
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 TIMED = 64  # images that tell how long one takes
+NOT_CROSSED = (
+    "not tried: with so few images every one is measured by cross-validation, which would train "
+    "the network five times over; give test images, or 500 and more"
+)
 FEATURE_SHARE = 0.7  # of a time budget; the rest is for heads, scores and the report
 
 
-class _Bank:
+class Bank:
     """The bank's heads on one set of vectors: fits, answers and chooses."""
 
     def __init__(
@@ -70,17 +75,21 @@ class _Bank:
         self.strata, self.groups = task.strata(labels), prepared.groups
 
     def fit(self, kind: Kind, rows: Ints) -> Linear:
+        """The head of that kind, fitted to the rows."""
         count = len(self.task.classes)
         return linear_layer(kind, self.vectors[rows], self.targets[rows], self.widths, count)
 
     def outputs(self, kind: Kind, linear: Linear, rows: Ints) -> Floats:
+        """Logits (M, K) of the rows by a fitted head."""
         weights, bias = linear
         return transform_vectors(self.vectors[rows], self.widths, kind.transform) @ weights.T + bias
 
     def answers(self, logits: Floats, rows: Ints, task: ClassTask) -> list[Answer]:
+        """What the task says to logits (M, K) of the rows."""
         return task.decode(torch.from_numpy(logits), [self.names[i] for i in rows])
 
     def folds(self, rows: Ints, seed: int) -> Ints:
+        """The fold of each of the rows, as in `data.split.folds`."""
         names = [self.names[i] for i in rows]
         count = self.recipe.data.folds
         return folds(self.strata[rows], self.groups[rows], count, seed, names)
@@ -110,6 +119,13 @@ class _Bank:
         chosen = choose(trials)
         return kinds[chosen.name], chosen, trials
 
+    def probabilities(self, chosen: Trial, rows: Ints) -> Floats:
+        """(N, K) out of fold, nan for images that are not among `rows`."""
+        found = np.full((len(self.names), len(self.task.classes)), np.nan)
+        said = self.calibrated(chosen, rows).probabilities(torch.from_numpy(chosen.logits))
+        found[rows] = said.double().numpy()
+        return found
+
     def calibrated(self, chosen: Trial | None, rows: Ints) -> ClassTask:
         """A copy of the task that found out its temperature (and thresholds) out of fold."""
         task = copy.copy(self.task)
@@ -118,13 +134,19 @@ class _Bank:
         return task
 
 
-def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
-    """Extract features once, choose a head by inner cross-validation, measure honestly.
+@dataclass(frozen=True)
+class Seen:
+    """What a frozen network made of images: `vectors` (N, D) of the N images of `prepared`."""
 
-    Below `recipe.data.cross_validate_below` images, and where the owner names no test images,
-    every image is answered once by a model that was chosen and fitted without it (nested
-    cross-validation), and the final head learns from all of them. Else a test part is held out.
-    """
+    prepared: Prepared
+    recipe: Recipe
+    backbone: Backbone
+    network: FeatureNetwork
+    vectors: NDArray[np.float32]
+
+
+def see(prepared: Prepared, recipe: Recipe, tell: Tell) -> Seen:
+    """The features of the images, of as many as a time budget allows; precision is resolved."""
     backbone = make_backbone(str(recipe.model), recipe.weights).eval()
     precision = _precision(recipe, backbone, prepared)
     recipe = replace(recipe, training=replace(recipe.training, precision=precision))
@@ -133,7 +155,6 @@ def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
         tell(Stage("weights", words=f"{recipe.weights}, SHA-256 {sha256(Path(recipe.weights))}"))
     fit_name = f"{recipe.data.image_size}-{recipe.data.resize}"
     prepared = _affordable(prepared, network, fit_name, recipe, tell)
-    used = prepared.used
     vectors = extract(
         network,
         prepared.images,
@@ -142,12 +163,31 @@ def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
         cache_folder(),
         counter(tell, "computing features"),
     )
+    return Seen(prepared, recipe, backbone, network, vectors)
+
+
+def train_features(
+    prepared: Prepared, recipe: Recipe, tell: Tell, began: float | None = None
+) -> Outcome:
+    """Extract features once, choose a head by inner cross-validation, measure honestly.
+
+    Below `recipe.data.cross_validate_below` images, and where the owner names no test images,
+    every image is answered once by a model that was chosen and fitted without it (nested
+    cross-validation), and the final head learns from all of them. Else a test part is held out.
+
+    Args:
+        began: `time.perf_counter()` when the verb began: a budget counts from there.
+    """
+    began = time.perf_counter() if began is None else began
+    seen = see(prepared, recipe, tell)
+    recipe, network, vectors = seen.recipe, seen.network, seen.vectors
     waist = unit(vectors[:, -network.widths[-1] :])
-    prepared = deeply_grouped(prepared, waist)
+    prepared = deeply_grouped(seen.prepared, waist)
+    used = prepared.used
     task: ClassTask = TASKS.load(recipe.task)(
         used.classes, image_size=recipe.data.image_size or 224
     )
-    bank = _Bank(recipe, task, prepared, vectors, network.widths)
+    bank = Bank(recipe, task, prepared, vectors, network.widths)
     given = [sample.split for sample in used.samples]
     crossed = len(used) < recipe.data.cross_validate_below and "test" not in given
     parts = split(
@@ -175,22 +215,52 @@ def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
             answers = bank.answers(bank.outputs(kind, linear, measured), measured, task)
             how = f"{len(measured)} images held out for the test"
         learned = bank.answers(bank.outputs(kind, linear, learn), learn, task)
+    tried = [_told(trial, kind.name) for trial in trials]
+    final = Network(seen.backbone, as_head(kind, linear, network.widths))
+    wanted = recipe.finetune or (recipe.finetune is None and recipe.training.budget_seconds)
+    notes = tuple(parts.notes)
+    if wanted and crossed:
+        tell(Stage("fine-tuning", words=NOT_CROSSED))
+    elif wanted:
+        left = None
+        if recipe.training.budget_seconds is not None:
+            left = recipe.training.budget_seconds - (time.perf_counter() - began)
+        start = Start(
+            prepared=prepared,
+            task=task,
+            backbone=seen.backbone,
+            head=lambda rows: as_head(kind, bank.fit(kind, rows), network.widths),
+            targets=task.collate([sample.label for sample in used.samples]),
+            learn=learn,
+            recipe=recipe.training,
+            precision=network.precision,
+            seconds=left,
+        )
+        tuned = fine_tuned(start, tell)
+        tell(Stage("fine-tuning", words=tuned.words))
+        notes = (*notes, tuned.words)
+        if tuned.row is not None:
+            tried.append(dict(tuned.row))
+        if tuned.network is not None:
+            final, task = tuned.network, tuned.task
+            logits = answered(final, prepared.images, measured, network.precision)
+            answers = bank.answers(logits, measured, task)
+            learned = bank.answers(
+                answered(final, prepared.images, learn, network.precision), learn, task
+            )
+            waist = waist_of(final, prepared.images, network.precision)
     known = _fold_numbers(bank, learn)
     familiar = fit_familiar(waist[learn], known, recipe.unknown_share)
     right = sum(a.label == used.samples[i].label for a, i in zip(learned, learn, strict=True))
-    probabilities = None
-    if chosen is not None:
-        probabilities = np.full((len(used), len(used.classes)), np.nan)
-        said = task.probabilities(torch.from_numpy(chosen.logits))
-        probabilities[learn] = said.double().numpy()
+    probabilities = None if chosen is None else bank.probabilities(chosen, learn)
     prepared = deeply_checked(prepared, waist, probabilities, tell)
     return Outcome(
         prepared=prepared,
         task=task,
-        network=Network(backbone, as_head(kind, linear, network.widths)),
+        network=final,
         head="features",
         recipe=recipe,
-        precision=precision,
+        precision=network.precision,
         parts=Parts(learn, parts.val[:0], parts.test, parts.dropped, parts.notes),
         measured=measured,
         answers=answers,
@@ -201,12 +271,19 @@ def train_features(prepared: Prepared, recipe: Recipe, tell: Tell) -> Outcome:
         transform=kind.transform,
         distances=None if crossed or not len(measured) else familiar.distances(waist[measured]),
         vectors=waist[measured],
-        tried=[_told(trial, kind.name) for trial in trials],
+        tried=tried,
         out_of_fold=None if chosen is None else chosen.logits,
         training_right=(right, len(learn)),
-        notes=parts.notes,
+        notes=notes,
         facts={"head": kind.name, "head_words": kind.words, "weights_sha256": network.identity},
     )
+
+
+def waist_of(network: Network, images: Rows, precision: Precision) -> NDArray[np.float32]:
+    """(N, D) unit vectors of the waist of a network that was fine-tuned."""
+    folded = for_inference(network.backbone)
+    pooled = in_parallel(lambda x: folded(x).float().mean((2, 3)), images, precision)
+    return unit(pooled.numpy())
 
 
 def _affordable(
@@ -259,7 +336,7 @@ def _precision(recipe: Recipe, backbone: Backbone, prepared: Prepared) -> Precis
     return remembered_precision(lambda: for_inference(backbone), few, identity, cache_folder())
 
 
-def _nested(bank: _Bank, rows: Ints, tell: Tell) -> list[Answer]:
+def _nested(bank: Bank, rows: Ints, tell: Tell) -> list[Answer]:
     """Each row's answer from a head chosen, fitted and calibrated on other folds only."""
     number = _fold_numbers(bank, rows)
     answers: dict[int, Answer] = {}
@@ -275,7 +352,7 @@ def _nested(bank: _Bank, rows: Ints, tell: Tell) -> list[Answer]:
     return [answers[int(row)] for row in rows]
 
 
-def _measurable(bank: _Bank, rows: Ints) -> Ints:
+def _measurable(bank: Bank, rows: Ints) -> Ints:
     """The rows whose class is still there when their group is held out."""
     groups_of: dict[int, set[int]] = {}
     for k, group in zip(bank.strata[rows].tolist(), bank.groups[rows].tolist(), strict=True):
@@ -283,7 +360,7 @@ def _measurable(bank: _Bank, rows: Ints) -> Ints:
     return np.array([i for i in rows if len(groups_of[int(bank.strata[i])]) > 1], dtype=np.int64)
 
 
-def _fold_numbers(bank: _Bank, rows: Ints) -> Ints:
+def _fold_numbers(bank: Bank, rows: Ints) -> Ints:
     try:
         return bank.folds(rows, bank.recipe.data.seed)
     except DataError:

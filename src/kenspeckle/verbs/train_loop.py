@@ -36,7 +36,7 @@ from kenspeckle.trust.unknown import familiar_from, unit
 from kenspeckle.verbs.augmenting import chosen_augmentation
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared
-from kenspeckle.verbs.progress import Stage, Tell
+from kenspeckle.verbs.progress import Stage, Tell, quiet
 
 PIECE = 256  # images at once where nothing is learned
 STATISTICS = 2000  # training images, at most, that mean and deviation are taken from
@@ -67,7 +67,7 @@ def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -
     """Train on the train part, stop on the val part, measure on the test part."""
     parts = parts_of(prepared, recipe)
     torch.manual_seed(recipe.training.seed)
-    task, network = _asked(prepared, recipe, parts)
+    task, network = _asked(prepared, recipe, parts.train)
     batches = _batches(prepared, recipe, task, parts.train)
     if isinstance(task, ClassTask) and task.chosen.kind != "cross-entropy":
         tell(Stage("training", words=f"loss: {task.chosen.words}"))
@@ -92,6 +92,24 @@ def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -
     if isinstance(task, ClassTask):
         told["losses"] = task.chosen.words
     return _outcome(prepared, recipe, task, network, parts, history, health, told)
+
+
+def trained(prepared: Prepared, recipe: Recipe, rows: Ints, tune_rows: Ints) -> nn.Module:
+    """A network trained on some rows and stopped on others, without a word: for comparisons."""
+    torch.manual_seed(recipe.training.seed)
+    began = time.perf_counter()
+    task, network = _asked(prepared, recipe, rows)
+    batches = _batches(prepared, recipe, task, rows)
+    recipe = _resolved(recipe, network, task, batches)
+    augmenting = chosen_augmentation(prepared, recipe, task, rows, quiet)
+    training = recipe.training
+    if training.budget_seconds is not None:
+        left = training.budget_seconds - (time.perf_counter() - began)
+        training = replace(training, budget_seconds=max(1.0, left))
+    tune = _tuner(prepared, recipe, task, tune_rows)
+    for _ in fit(network, task, batches, tune, training, None, augment=augmenting.change):
+        pass
+    return network.to("cpu").to(memory_format=torch.contiguous_format)
 
 
 def parts_of(prepared: Prepared, recipe: Recipe) -> Parts:
@@ -120,7 +138,7 @@ def parts_of(prepared: Prepared, recipe: Recipe) -> Parts:
     return parts
 
 
-def _asked(prepared: Prepared, recipe: Recipe, parts: Parts) -> tuple[Task[Any], Any]:
+def _asked(prepared: Prepared, recipe: Recipe, rows: Ints) -> tuple[Task[Any], Any]:
     """The task, and its network with fresh or given weights."""
     used, name = prepared.used, str(recipe.model)
     choices = Choices(
@@ -131,14 +149,14 @@ def _asked(prepared: Prepared, recipe: Recipe, parts: Parts) -> tuple[Task[Any],
         smoothing=recipe.training.smoothing,
         loss=recipe.loss,
     )
-    task = TASKS.load(recipe.task).for_data(used, parts.train.tolist(), choices)
+    task = TASKS.load(recipe.task).for_data(used, rows.tolist(), choices)
     is_pairs = isinstance(task, Translate)
     features = len(task.alphabet) if is_pairs else prepared.features
     built = Input(recipe.data.image_size or 224, recipe.positions, features)
     fresh = recipe.weights is None and (bool(features) or not is_pretrained(name, None))
     backbone = make_backbone(name, recipe.weights, fresh=fresh, built=built)
     if fresh and not is_pairs and choices.head != "flatten":
-        few = torch.from_numpy(parts.train[:: -(-len(parts.train) // STATISTICS)])
+        few = torch.from_numpy(rows[:: -(-len(rows) // STATISTICS)])
         backbone.learn_statistics(prepared.images[few])
     return task, task.network(backbone)
 
@@ -155,7 +173,7 @@ def _head(recipe: Recipe, prepared: Prepared) -> str:
 def _batches(prepared: Prepared, recipe: Recipe, task: Task[Any], rows: Ints) -> Batches:
     samples = [prepared.used.samples[i] for i in rows]
     return Batches(
-        _part(prepared, rows),
+        part_of(prepared, rows),
         task.collate([sample.label for sample in samples]),
         torch.tensor([sample.weight for sample in samples]),
         batch_size=recipe.training.batch_size,
@@ -163,7 +181,7 @@ def _batches(prepared: Prepared, recipe: Recipe, task: Task[Any], rows: Ints) ->
     )
 
 
-def _part(prepared: Prepared, rows: Ints) -> Rows:
+def part_of(prepared: Prepared, rows: Ints) -> Rows:
     """Some images in memory, side by side; sequences stay as long as each is."""
     chosen = torch.from_numpy(rows)
     if prepared.used.reads == "sequences":
@@ -300,16 +318,16 @@ def _outcome(
 ) -> Outcome:
     samples = prepared.used.samples
     network = network.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    outputs, test_vectors = outputs_of(network, _part(prepared, parts.test))
+    outputs, test_vectors = outputs_of(network, part_of(prepared, parts.test))
     chosen = parts.train[:: -(-len(parts.train) // MOST_VECTORS)]
-    learned, vectors = outputs_of(network, _part(prepared, chosen))
+    learned, vectors = outputs_of(network, part_of(prepared, chosen))
     familiar, distances = None, None
     if isinstance(task, ClassTask):
         held_out = np.zeros(0, np.float32)
         familiar = familiar_from(unit(vectors), held_out, recipe.unknown_share)
         if len(parts.val):
             labels = [samples[i].label for i in parts.val]
-            val_outputs, val_vectors = outputs_of(network, _part(prepared, parts.val))
+            val_outputs, val_vectors = outputs_of(network, part_of(prepared, parts.val))
             task.calibrate(val_outputs.numpy(), task.collate(labels).numpy())
             held_out = familiar.distances(val_vectors)
             familiar = familiar_from(unit(vectors), held_out, recipe.unknown_share)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kenspeckle.answer import Answer
-from kenspeckle.errors import EmptyDataset
+from kenspeckle.errors import DataError, EmptyDataset
 from kenspeckle.score import proportion
 from kenspeckle.trust.measure import measure
 from kenspeckle.verbs.model import Model
@@ -21,7 +21,8 @@ class Validation:
     """Answers on labelled images and what they come to.
 
     Args:
-        report: scores with intervals, classes, confusion, mistakes, as plain values.
+        report: scores with intervals and the task's details, as plain values; `refused` where the
+            model knows what is unlike its training images.
     """
 
     answers: list[Answer]
@@ -44,19 +45,29 @@ def val(
             one, else everything.
 
     Raises:
-        DataError: a class of the data is not one of the model's.
+        DataError: a class of the data is not one of the model's, or the model reads other things.
         EmptyDataset: there is nothing to measure on.
     """
     config = model.bundle.config
-    prepared = prepare(look(data, columns, tell, task=config.task), model.fit, tell)
+    dataset = look(data, columns, tell, task=config.task)
+    if dataset.reads != model.reads:
+        raise DataError(
+            f"{dataset.root} holds {dataset.reads}, and this model learned from {model.reads}."
+        )
+    prepared = prepare(dataset, model.fit, tell)
     used = prepared.used
+    if prepared.features != config.features:
+        raise DataError(
+            f"The sequences of {used.root} have {prepared.features} numbers a step, and the model "
+            f"learned from {config.features}."
+        )
     if used.reads != "pairs":
         used = used.with_classes(model.classes)
     parts = {sample.split for sample in used.samples}
     part = part or ("test" if "test" in parts else None)
     rows = [i for i, s in enumerate(used.samples) if part is None or s.split == part]
     if not rows:
-        raise EmptyDataset(f"{used.root} has no labelled image in its part '{part}'.")
+        raise EmptyDataset(f"{used.root} has none of its {used.reads} in the part '{part}'.")
     chosen = used.subset(rows)
     answers, step = [], 64
     count = counter(tell, "answering")
@@ -66,7 +77,9 @@ def val(
     labels = [str(sample.label) for sample in chosen.samples]
     groups = prepared.groups_of(rows)
     report = measure(model.bundle.task(), answers, labels, groups)
-    refused = sum(answer.unknown for answer in answers)
-    report["refused"] = proportion(refused, len(answers)).as_dict()
-    report["measured"] = {"n": len(chosen), "how": f"part '{part}'" if part else "all images"}
+    if model.bundle.familiar() is not None:
+        refused = sum(answer.unknown for answer in answers)
+        report["refused"] = proportion(refused, len(answers)).as_dict()
+    how = f"part '{part}'" if part else f"all {used.reads}"
+    report["measured"] = {"n": len(chosen), "how": how}
     return Validation(answers, labels, report, list(prepared.notes))

@@ -45,7 +45,8 @@ def found(counts: dict[str, int], parts: dict[str, str] | None = None):
 )
 def test_names_that_differ_in_form_alone_are_warned_of(first, second):
     (finding,) = found({first: 20, second: 20})
-    assert (finding.severity, finding.facts["classes"]) == ("warning", [[*class_list([first, second])]])
+    assert finding.severity == "warning"
+    assert finding.facts["classes"] == [[*class_list([first, second])]]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,8 @@ def test_names_that_never_share_a_given_part_are_taken_for_slips():
         ("6", "9"), ("class1", "class2"), ("cat", "car"), ("stop", "shop"), ("horse", "house"),
         ("mouse", "moose"), ("masked", "unmasked"), ("normal", "abnormal"), ("male", "female"),
         ("type a", "type b"), ("stage ii", "stage iii"), ("Parus major", "Parus minor"),
-        ("healthy", "unhealthy"), ("plane", "planet"), ("glass", "glasses"), ("princes", "princess"),
+        ("healthy", "unhealthy"), ("plane", "planet"), ("glass", "glasses"),
+        ("princes", "princess"),
         ("left hand", "right hand"), ("hypertension", "hypotension"), ("IMG0012", "IMG0013"),
         ("speed limit 30", "speed limit 80"), ("n02085620", "n02085782"), ("b", "d"),
         ("with mask", "without mask"), ("\u82f9\u679c", "\u82f9\u679c\u6811"),
@@ -120,16 +122,10 @@ def test_names_made_by_counting_are_left_alone():
     assert found({name: 40 if i % 2 else 2 for i, name in enumerate(names)}) == []
 
 
-@pytest.mark.parametrize("kind", ["counted", "words", "one letter off"])
-def test_twenty_thousand_names_take_less_than_a_second(kind):
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    words = ["".join(w) for w in product(letters, repeat=4)][::22][:20_000]
-    names = {
-        "counted": [f"class {i}" for i in range(20_000)],
-        "words": [f"{word[::-1]}{word[1:]}lis" for word in words],
-        "one letter off": [f"genus{word}s" for word in words],
-    }[kind]
-    dataset = dataset_of(dict.fromkeys(names, 1))
+@pytest.mark.parametrize("form", ["class {i}", "{word}genus{word}"])
+def test_the_cost_grows_with_the_names_and_not_with_their_pairs(form):
+    words = ["".join(letters) for letters in product("abcdefghijklmnopqrstuvwxyz", repeat=4)]
+    names = [form.format(i=i, word=word) for i, word in enumerate(words[::22][:20_000])]
     start = time.process_time()
-    list(check_names(dataset, Evidence()))
-    assert time.process_time() - start < 3  # about 0.6 on a quiet machine
+    list(check_names(dataset_of(dict.fromkeys(names, 1)), Evidence()))
+    assert time.process_time() - start < 3  # 0.4 and 0.7 of one core

@@ -19,7 +19,9 @@ from kenspeckle.errors import UnreadableImage
 def dataset_of(*rows: tuple[str, str | None] | tuple[str, str | None, str]) -> Dataset:
     """Samples `0.png`, ... from (label, part, group)."""
     samples = tuple(
-        Sample(f"{i}.png", File(Path("x.png")), row[0], group="".join(row[2:]) or None, split=row[1])
+        Sample(
+            f"{i}.png", File(Path("x.png")), row[0], group="".join(row[2:]) or None, split=row[1]
+        )
         for i, row in enumerate(rows)
     )
     return Dataset(Path("photos"), samples, class_list(row[0] for row in rows))
@@ -78,7 +80,12 @@ def test_a_class_of_val_that_is_not_in_train_is_warned_of():
 
 
 def test_groups_that_straddle_are_warned_of():
-    rows = [("cat", "train", "x"), ("dog", "train", "y"), ("cat", "test", "x"), ("dog", "test", "z")]
+    rows = [
+        ("cat", "train", "x"),
+        ("dog", "train", "y"),
+        ("cat", "test", "x"),
+        ("dog", "test", "z"),
+    ]
     (finding,) = found(dataset_of(*rows))
     assert (finding.severity, finding.paths) == ("warning", ("0.png", "2.png"))
     assert "1 group has images in two given parts" in finding.words
@@ -119,7 +126,12 @@ def test_what_is_said_to_be_left_out_is_what_the_split_leaves_out():
     dataset = dataset_of(*[("cat", part) for part in parts])
     (finding,) = found(dataset, Evidence(keys=keys))
     divided = split(
-        dataset.targets(), duplicate_groups(keys), test_share=0.2, tune_share=0.2, seed=0, given=parts
+        dataset.targets(),
+        duplicate_groups(keys),
+        test_share=0.2,
+        tune_share=0.2,
+        seed=0,
+        given=parts,
     )
     assert f"{len(divided.dropped)} images left out" in finding.words
     dropped = {dataset.samples[row].path for row in divided.dropped}

@@ -99,6 +99,18 @@ def test_tiny_originals_are_noted_where_the_network_sees_much_more():
     assert found([image], Fit(32)) == []
 
 
+def test_small_arrays_are_as_they_are_meant():
+    sides = np.array([28])
+    evidence = Evidence(
+        images=Pixels.of(np.zeros((1, 224, 224, 1), dtype=np.uint8)),
+        width=sides,
+        height=sides,
+        formats=("ARRAY",),
+    )
+    samples = (Sample("x[0]", File(Path("x.npz")), "a"),)
+    assert list(check_resolution(Dataset(Path("x.npz"), samples, ("a",)), evidence)) == []
+
+
 def test_the_more_a_picture_is_blurred_the_less_detail_it_has():
     image = leaves(224).convert("L")
     blurred = [image.filter(ImageFilter.GaussianBlur(radius)) for radius in (0, 2, 4, 8)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +65,17 @@ CHECKS = Catalogue(
         "near_duplicates": (
             "kenspeckle.data.checks.near_duplicates:check_near_duplicates",
             "one picture cropped, turned or mirrored, above all across a split",
-            {},
+            {"deep": True},
+        ),
+        "shortcuts": (
+            "kenspeckle.data.checks.shortcuts:check_shortcuts",
+            "a class told by border, brightness, size, format or date instead of the object",
+            {"deep": True},
+        ),
+        "label_errors": (
+            "kenspeckle.data.checks.label_errors:check_label_errors",
+            "labels that a model which had not seen the image contradicts",
+            {"deep": True},
         ),
     },
 )
@@ -110,9 +120,18 @@ class Evidence:
     parts: Parts | None = None
 
 
-def run_checks(dataset: Dataset, evidence: Evidence) -> list[Finding]:
-    """What every check of the catalogue finds, the gravest first."""
-    findings = [finding for name in CHECKS for finding in CHECKS.load(name)(dataset, evidence)]
+def run_checks(dataset: Dataset, evidence: Evidence, *, deep: bool = False) -> list[Finding]:
+    """What the checks of the catalogue find, the gravest first.
+
+    Args:
+        deep: those that look at features, answers or folds, instead of the cheap ones.
+    """
+    names = [name for name in CHECKS if CHECKS.row(name).facts.get("deep", False) == deep]
+    return by_severity(f for name in names for f in CHECKS.load(name)(dataset, evidence))
+
+
+def by_severity(findings: Iterable[Finding]) -> list[Finding]:
+    """The gravest first, else in their own order."""
     return sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
 
 

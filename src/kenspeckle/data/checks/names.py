@@ -173,16 +173,14 @@ def _plural(word: str) -> Iterator[str]:
 
 def _candidates(words: Mapping[str, _Words]) -> set[tuple[str, str]]:
     """Pairs of names that become equal when each loses at most one letter, doubled ones apart."""
-    places: dict[_Words, list[str]] = {}
+    places: dict[str, list[str]] = {}
     for name, parts in words.items():
-        keys = {
-            (*parts[:at], *(str(at), rest), *parts[at + 1 :])
-            for at, word in enumerate(parts)
-            if len(word) >= SHORT and word.isalpha()
-            for rest in _shorter(_single(word))
-        }
-        for key in keys:
-            places.setdefault(key, []).append(name)
+        for at, word in enumerate(parts):
+            if len(word) >= SHORT and word.isalpha():
+                rest = " ".join((*parts[:at], *parts[at + 1 :]))
+                place = f"\n{at} of {len(parts)}\n{rest}"
+                for shorter in _shorter(_single(word)):
+                    places.setdefault(shorter + place, []).append(name)
     return {
         pair
         for names in places.values()

@@ -60,7 +60,8 @@ def _never_trained(dataset: Dataset, evidence: Evidence, counts: _Counts) -> Ite
         learned, measured = set(counts["train"]), set(counts["test"])
     else:
         return
-    missing = [name for name in dataset.classes if name in measured - learned]
+    unlearned = measured - learned
+    missing = [name for name in dataset.classes if name in unlearned]
     if missing and learned:
         noun = counted(len(missing), "class", "classes")
         words = f"{noun} in test but not in train, so always answered wrongly: {some(missing)}."

@@ -46,6 +46,7 @@ def check_resolution(dataset: Dataset, evidence: Evidence) -> Iterator[Finding]:
 
     A picture smaller than the network's square is compared with its own size: that it was enlarged
     here is no fault of its owner. Of a larger one only what is left at the square's size counts.
+    Arrays (digits of 28 pixels) have no larger originals that somebody could go and find.
     """
     if evidence.images is None or evidence.width is None or evidence.height is None:
         return
@@ -58,7 +59,8 @@ def check_resolution(dataset: Dataset, evidence: Evidence) -> Iterator[Finding]:
     if size >= MIN_SIDE:
         yield from _blurred(evidence.images, paths, evidence.width, evidence.height)
     if size >= 4 * TINY:
-        yield from _tiny(paths, longer, size)
+        formats = np.array(evidence.formats or [""] * len(longer))
+        yield from _tiny(paths, np.where(formats == "ARRAY", TINY, longer), size)
 
 
 def _blurred(

@@ -12,5 +12,10 @@ EXPLANATIONS = Catalogue(
             "which places of the waist raise the class (fast; any backbone)",
             {},
         ),
+        "attention": (
+            "kenspeckle.trust.explain.attention:explain_by_attention",
+            "which places the whole picture looks at, block by block (transformer alone)",
+            {},
+        ),
     },
 )

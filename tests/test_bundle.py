@@ -18,9 +18,13 @@ from hypothesis import strategies as st
 from kenspeckle.bundle.bundle import Bundle, load
 from kenspeckle.bundle.manifest import CONFIG as CONFIG_JSON
 from kenspeckle.bundle.manifest import MANIFEST, MEMBERS, Config, manifest_for
+from kenspeckle.data.strings import code_points
 from kenspeckle.errors import BundleError, StorageError
 from kenspeckle.models.seed_cnn import SeedCNN
+from kenspeckle.models.seed_transformer import TokenEncoder
 from kenspeckle.tasks.classify import Classify
+from kenspeckle.tasks.tag import Tag
+from kenspeckle.tasks.translate import Translate
 
 CONFIG = Config(
     task="classify",
@@ -210,6 +214,64 @@ def test_a_config_with_any_value_is_read_or_refused(content, tmp_path, key, valu
 
 def test_a_config_survives_being_written(bundle):
     assert Config.from_json(CONFIG.to_json()) == CONFIG
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        3,
+        {"temperature": 0},
+        {"temperature": True},
+        {"thresholds": [0.5]},
+        {"thresholds": [0.5, 1]},
+        {"thresholds": "half"},
+        {"alphabet": 3},
+        {"longest": 0},
+        {"longest": "long"},
+    ],
+)
+def test_settings_that_cannot_be_are_refused(wrong):
+    with pytest.raises(BundleError, match="damaged"):
+        Config.from_json(replace(CONFIG, settings=wrong).to_json())
+
+
+def test_settings_that_the_task_does_not_know_are_refused(bundle):
+    other = replace(bundle, config=replace(CONFIG, settings={"alphabet": "ab"}))
+    with pytest.raises(BundleError, match="do not fit its task"):
+        other.task()
+
+
+def test_a_model_of_labels_keeps_its_thresholds(tmp_path):
+    task = Tag(CONFIG.classes, thresholds=(0.2, 0.9), temperature=2.0, pool="max")
+    config = replace(
+        CONFIG, task="tag", head="pooled", pool="max", settings=task.kept(), paths=(), labels=()
+    )
+    made = Bundle(config=config, weights=task.network(SeedCNN()).state_dict())
+    made.save(tmp_path / "m.ken")
+    loaded = load(tmp_path / "m.ken")
+    assert loaded.task().thresholds == (0.2, 0.9)
+    assert loaded.task().temperature == 2.0
+    assert loaded.network().head.pool == "max"
+
+
+def test_a_model_of_pairs_writes_as_before(tmp_path):
+    torch.manual_seed(0)
+    task = Translate(("A", "B"), alphabet="abc", longest=5)
+    network = task.network(TokenEncoder(3)).eval()
+    config = Config(
+        task="translate",
+        model="seed-transformer",
+        classes=task.classes,
+        head="pooled",
+        image_size=224,
+        resize="pad",
+        features=3,
+        settings=task.kept(),
+    )
+    Bundle(config=config, weights=network.state_dict()).save(tmp_path / "m.ken")
+    given = code_points(["ab", "cab"])
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path / "m.ken").network()(given), network(given))
 
 
 def test_tensors_of_another_network_are_refused(bundle):

@@ -15,7 +15,10 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 recipes = st.builds(
     Recipe,
-    model=texts,
+    model=st.none() | texts,
+    loss=st.sampled_from(["auto", "balanced", "focal"]),
+    pool=st.sampled_from(["avg", "max", "avgmax"]),
+    positions=st.sampled_from(["sin2d", "learned", "none"]),
     weights=st.none() | texts,
     freeze=st.none() | st.booleans(),
     dropout=numbers,
@@ -28,6 +31,8 @@ recipes = st.builds(
         batch_size=st.integers() | st.just("full"),
         learning_rate=st.none() | numbers,
         clip=st.none() | numbers,
+        augment=st.none() | st.lists(texts).map(tuple),
+        mixup=numbers,
     ),
 )
 
@@ -66,6 +71,10 @@ def test_numbers_as_yaml_misreads_them_are_numbers():
         ({"training": 3}, "'training' should hold settings of its own, found 3"),
         ({"data": {"resize": "squash"}}, "'data.resize' should be pad or stretch or crop"),
         ({"dropout": "much"}, "'dropout' should be a number, found 'much'"),
+        ({"loss": "hinge"}, "'loss' should be auto or cross-entropy or balanced or focal"),
+        ({"pool": "min"}, "'pool' should be avg or max or avgmax, found 'min'"),
+        ({"training": {"augment": ["flip", 1]}}, "'training.augment' should be a list of names"),
+        ({"training": {"augment": "flip"}}, "'training.augment' should be a list of names"),
         ({"freeze": "maybe"}, "'freeze' should be true or false or nothing (null)"),
     ],
 )

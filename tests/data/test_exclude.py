@@ -42,7 +42,7 @@ def test_what_is_listed_is_left_out_and_said(dataset, tmp_path):
 
 def test_a_file_named_twice_counts_once(dataset, tmp_path):
     left = excluded(dataset, listed(tmp_path, "cat/a.png", "cat/a.png"))
-    assert "one file left out" in left.notes[-1]
+    assert "1 file left out" in left.notes[-1]
 
 
 @pytest.mark.parametrize("lines", [(), ("", "  "), ("# nothing yet",)])
@@ -77,5 +77,5 @@ def test_findings_without_a_file_name_nothing(dataset, tmp_path):
 
 
 def test_a_list_that_is_not_there_is_said(dataset, tmp_path):
-    with pytest.raises(DataError, match="none.txt"):
+    with pytest.raises(DataError, match=r"none\.txt"):
         excluded(dataset, tmp_path / "none.txt")

@@ -46,6 +46,11 @@ def test_windows_line_ends_and_a_byte_order_mark_are_no_characters(tmp_path):
     assert [s.label for s in dataset.samples] == ["b", "d"]
 
 
+def test_only_a_line_feed_ends_a_line(tmp_path):
+    dataset = scan_pairs(table(tmp_path, "a\x85b\u2028c\td\x0c\n"))
+    assert [(s.source.text, s.label) for s in dataset.samples] == [("a\x85b\u2028c", "d\x0c")]
+
+
 def test_strings_become_numbers_row_by_row(tmp_path):
     decoded = encoded(scan_pairs(table(tmp_path, "ab\tx\né\ty\n")))
     assert [text_of(row.tolist()) for row in decoded.images] == ["ab", "é"]
@@ -56,10 +61,11 @@ def test_strings_become_numbers_row_by_row(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("a\tb\nalone\n", "line 2: found one column"),
+        ("a\tb\nalone\n", "line 2: found 1 column"),
         ("a\tb\tc\td\n", "line 1: found 4 columns"),
-        ("\tb\n", "line 1"),
-        ("a\t\n", "line 1"),
+        ("\tb\n", "line 1: one of the two strings is empty"),
+        ("a\t\n", "line 1: one of the two strings is empty"),
+        ("a\0b\tc\n", "line 1: it holds a null character"),
         ("a\tb\tsometimes\n", "line 1: unknown part 'sometimes'"),
         ("a" * (MOST_CHARACTERS + 1) + "\tb\n", f"over {MOST_CHARACTERS} characters"),
         (b"\xff\xfe\t\xff\n", "no UTF-8 text"),

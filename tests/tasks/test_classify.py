@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +15,13 @@ from torch import nn
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Batch
+from kenspeckle.data.dataset import Dataset, Sample
+from kenspeckle.data.source import File
 from kenspeckle.errors import DataError
 from kenspeckle.models.seed_cnn import SeedCNN
 from kenspeckle.tasks.classify import Classify, say
+from kenspeckle.tasks.losses import choose_loss
+from kenspeckle.tasks.task import Choices
 
 logits = arrays.arrays(
     np.float32, st.tuples(st.integers(1, 4), st.just(3)), elements=st.floats(-30, 30, width=32)
@@ -82,6 +87,42 @@ def test_smoothing_mixes_in_every_class():
     said = rows.log_softmax(1)[0]
     loss = Classify("abcd", smoothing=0.2).loss(Table(rows), batch([1], [1]), "network")
     assert float(loss) == pytest.approx(float(-0.8 * said[1] - 0.2 * said.mean()), rel=1e-5)
+
+
+def test_in_eval_mode_the_loss_is_plain():
+    rows = torch.randn(2, 4)
+    plain = Classify("abcd").loss(Table(rows).eval(), batch([0, 3], [1, 1]), "network")
+    chosen = choose_loss("balanced", [1, 2, 3, 4])
+    bent = Classify("abcd", smoothing=0.3, chosen=chosen)
+    assert torch.equal(bent.loss(Table(rows).eval(), batch([0, 3], [1, 1]), "network"), plain)
+
+
+def test_the_data_choose_the_loss():
+    labels = ["a"] * 8 + ["b"] * 2
+    samples = tuple(Sample(str(i), File(Path("x")), label=a) for i, a in enumerate(labels))
+    used = Dataset(Path("x"), samples, ("a", "b"))
+    assert Classify.for_data(used, range(10), Choices()).chosen.kind == "balanced"
+    assert Classify.for_data(used, [0, 1, 8, 9], Choices()).chosen.kind == "cross-entropy"
+
+
+def test_a_sigmoid_head_is_for_two_classes_only():
+    two, three = (Classify(c, head="sigmoid").network(SeedCNN()) for c in ("ab", "abc"))
+    assert two.head.linear.out_features == 1
+    assert two.eval()(torch.zeros(1, 1, 28, 28)).shape == (1, 2)
+    assert three.head.linear.out_features == 3
+
+
+def test_details_are_counted_by_hand():
+    pairs = [answered("a", "a")] * 3 + [answered("b", "a")] + [answered("b", "b")]
+    found = Classify("ab").details([a for a, _ in pairs], [label for _, label in pairs])
+    assert found["majority_share"] == 0.6
+    assert found["confusion"] == [[3, 0], [1, 1]]
+    assert [row["recall"]["value"] for row in found["classes"]] == [1.0, 0.5]
+
+
+def test_what_it_keeps_makes_it_again():
+    task = Classify("ab", temperature=3.0)
+    assert Classify("ab", **task.kept()).temperature == 3.0
 
 
 def test_labels_are_numbered_by_the_class_list():

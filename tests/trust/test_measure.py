@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kenspeckle.answer import Answer
-from kenspeckle.tasks.classify import Classify
-from kenspeckle.tasks.classify import confusion, per_class
+from kenspeckle.tasks.classify import Classify, confusion, per_class
+from kenspeckle.tasks.tag import Tag
+from kenspeckle.tasks.translate import Translate
 from kenspeckle.trust.measure import WORST, measure
 
 CLASSES = ("cat", "dog", "owl")
@@ -82,3 +83,23 @@ def test_everything_measured_is_plain_and_has_an_interval():
     for score in report["scores"].values():
         assert score["low"] <= score["value"] + 1e-9
         assert isinstance(score["value"], float)
+
+
+def test_labels_and_strings_have_details_of_their_own():
+    answers = [
+        Answer("1", "a", {"a": 0.9, "b": 0.1}, ""),
+        Answer("2", "-", {"b": 0.2, "a": 0.1}, ""),
+    ]
+    told = measure(Tag(("a", "b")), answers, ["a", "b"], None)
+    assert [row["label"] for row in told["labels"]] == ["a", "b"]
+    assert [row["path"] for row in told["mistakes"]] == ["2"]
+    assert "reliability" not in told
+    written = [Answer("1", "AB", {"AB": 0.9}, ""), Answer("2", None, {}, "", error="empty")]
+    told = measure(Translate(("A", "B")), written, ["AB", "A"], None)
+    assert told["scores"]["exact_match_score"]["value"] == 0.5
+    assert [row["path"] for row in told["examples"]] == ["2", "1"]
+
+
+@pytest.mark.parametrize("task", [Classify(CLASSES), Tag(CLASSES), Translate(("A",))])
+def test_without_answers_there_are_no_scores(task):
+    assert measure(task, [], [], None)["scores"] == {}

@@ -19,8 +19,8 @@ NEIGHBOURS = 5  # looked at for each picture; a copy cropped by 10 % was the nea
 MIN_COSINE = 0.4  # to a neighbour; cropped copies have 0.70 or more, turned ones 0.33 or more
 MIN_AGREEMENT = 0.95  # correlation of fine detail, laid on each other
 MIN_OVERLAP = 0.5  # of either picture
-# Two drawn circles agree wherever they are laid on each other: where a few edges hold all detail, the
-# grounds must cover each other too. Of 120 flowers 12 have less spread, of 10 drawn pairs all.
+# Two drawn circles agree wherever they are laid on each other: where a few edges hold all detail,
+# the grounds must cover each other too. Of 120 flowers 12 have less spread, of 10 drawn pairs all.
 MIN_SPREAD = 0.12
 BARE_OVERLAP = 0.85  # a copy cropped by 5 % at a side has 0.9
 MIN_CONTRAST = 1.0  # grey levels of fine detail; rounding alone makes 0.3

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+CROWD = 16  # batches whose sequences are sorted by length together
+
 
 @dataclass
 class Batch:
@@ -69,6 +71,8 @@ class Batches:
         weights: (N,); None is all ones.
         batch_size: images an update, or "full".
         seed: of the order; None keeps the order (evaluation).
+        lengths: (N,) of sequences: batches are then made of those about equally long, since each is
+            filled up to its longest. 2040 pen drawings take a third of the time.
 
     >>> order = Batches(torch.arange(5), torch.zeros(5), batch_size=2, seed=0)
     >>> [len(update[0]) for update in order.epoch(0)]
@@ -84,10 +88,12 @@ class Batches:
         batch_size: int | Literal["full"] = 64,
         seed: int | None = None,
         piece: int = 256,
+        lengths: Tensor | None = None,
     ) -> None:
         self.images, self.targets = images, targets
         self.weights = torch.ones(len(images)) if weights is None else weights
         self.batch_size, self.seed, self.piece = batch_size, seed, piece
+        self.lengths = lengths
 
     def __len__(self) -> int:
         """Updates an epoch."""
@@ -101,13 +107,24 @@ class Batches:
         if self.seed is None:
             order = torch.arange(n)
         else:
-            order = torch.from_numpy(np.random.default_rng([self.seed, number]).permutation(n))
+            random = np.random.default_rng([self.seed, number])
+            order = torch.from_numpy(random.permutation(n))
+            if self.lengths is not None and self.batch_size != "full":
+                order = self._alike(order, self.batch_size, random)
         if self.batch_size == "full":
             if skip == 0:
                 yield [self._batch(rows) for rows in order.split(self.piece)]
             return
         for rows in order.split(self.batch_size)[skip:]:
             yield [self._batch(rows)]
+
+    def _alike(self, order: Tensor, size: int, random: np.random.Generator) -> Tensor:
+        """The order with neighbours about equally long, batches still in random order."""
+        assert self.lengths is not None
+        crowds = [crowd[self.lengths[crowd].argsort()] for crowd in order.split(CROWD * size)]
+        batches = [batch for crowd in crowds for batch in crowd.split(size)]
+        last = batches.pop() if len(batches[-1]) < size else order[:0]
+        return torch.cat([*(batches[i] for i in random.permutation(len(batches))), last])
 
     def _batch(self, rows: Tensor) -> Batch:
         return Batch(self.images[rows], self.targets[rows], self.weights[rows], rows)

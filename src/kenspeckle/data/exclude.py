@@ -18,7 +18,7 @@ def excluded(dataset: Dataset, path: Path) -> Dataset:
     Raises:
         DataError: the list names nothing, or a file that the dataset does not have.
     """
-    names = _names(path)
+    names = list(dict.fromkeys(_names(path)))
     if not names:
         raise DataError(f"The list {path} names no file. Write one file name a line.")
     known = {sample.path for sample in dataset.samples}
@@ -32,7 +32,7 @@ def excluded(dataset: Dataset, path: Path) -> Dataset:
     left = dataset.without(names)
     if not len(left):
         raise DataError(f"The list {path} names every file of {dataset.root}; nothing is left.")
-    note = f"{counted(len(set(names)), 'file')} left out as {path} says: {some(names)}"
+    note = f"{counted(len(names), 'file')} left out as {path} says: {some(names)}"
     return left.noted(note)
 
 
@@ -43,8 +43,5 @@ def _names(path: Path) -> list[str]:
         if "filename" in table.header:
             column = table.header.index("filename")
             return [cells[column] for _, cells in table.rows if cells[column]]
-    try:
-        lines = content.decode("utf-8-sig", "surrogateescape").splitlines()
-    except UnicodeDecodeError:
-        raise DataError(f"The list {path} is no text.") from None
+    lines = content.decode("utf-8-sig", "surrogateescape").split("\n")
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kenspeckle.data.dataset import Dataset, Sample, class_list
@@ -120,7 +121,7 @@ def _by_table(listing: Listing, columns: Columns | None, labelled: bool) -> Foun
     if table is None:
         return Found([], "", notes)  # no table, but perhaps a reason that the user should hear
     found = read_table(listing, table[0], columns, labelled)
-    return Found(found.samples, found.layout, (*notes, *found.notes))
+    return replace(found, notes=(*notes, *found.notes))
 
 
 def _by_arrays(listing: Listing, columns: Columns | None, labelled: bool) -> Found | None:

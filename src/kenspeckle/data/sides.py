@@ -16,7 +16,7 @@ LOOKED_AT = 25
 
 
 def typical_side(dataset: Dataset) -> int | None:
-    """The median of the longer sides of 25 images taken evenly, in pixels; None if none is known."""
+    """The median of the longer sides of 25 images, in pixels; None if none is known."""
     rows = np.unique(np.linspace(0, len(dataset) - 1, LOOKED_AT).astype(int))
     sides = [side for row in rows if (side := _side(dataset.samples[row].source)) is not None]
     return int(np.median(sides)) if sides else None

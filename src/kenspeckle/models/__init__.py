@@ -1,4 +1,4 @@
-"""Images become maps; heads read them. The tables are `BACKBONES` and, for sequences, `ENCODERS`."""
+"""Images become maps; heads read them. The tables are `BACKBONES` and `ENCODERS` (sequences)."""
 
 from __future__ import annotations
 

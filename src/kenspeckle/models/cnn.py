@@ -24,6 +24,7 @@ class CNN(Backbone):
     normalisation of a block starts at zero, so that each block starts as its shortcut (Goyal et al.
     2017, arXiv:1706.02677, section 5.1).
 
+    >>> import torch
     >>> CNN().eval()(torch.rand(2, 3, 28, 28)).shape
     torch.Size([2, 128, 4, 4])
     """

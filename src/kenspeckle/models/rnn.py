@@ -22,6 +22,7 @@ class Sweep(Backbone):
 
     Source: Visin et al. 2015, arXiv:1505.00393 (ReNet), section 3.
 
+    >>> import torch
     >>> Sweep("gru", 16).eval()(torch.rand(2, 3, 28, 28)).shape
     torch.Size([2, 32, 7, 7])
     """

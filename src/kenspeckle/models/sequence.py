@@ -45,8 +45,8 @@ class Recurrent(SequenceEncoder):
         dropout: between layers, in [0, 1).
 
     Source: Elman 1990 (rnn); Hochreiter and Schmidhuber 1997, forget gate by Gers 2000 (lstm); Cho
-    et al. 2014, arXiv:1406.1078 (gru); both ways: Schuster and Paliwal 1997. The gate that keeps the
-    past starts open (Jozefowicz et al. 2015): with PyTorch's own start an LSTM and a GRU forget
+    et al. 2014, arXiv:1406.1078 (gru); both ways: Schuster and Paliwal 1997. The gate that keeps
+    the past starts open (Jozefowicz et al. 2015): with PyTorch's own start an LSTM and a GRU forget
     within 100 steps as a simple RNN does.
 
     >>> states, summary = Recurrent("gru", 4, 8)(torch.rand(2, 5, 4))

@@ -35,9 +35,9 @@ def choose_loss(kind: LossKind, counts: Sequence[int], total: int | None = None)
     """The loss that the data ask for, or the one that was named.
 
     `auto` is cross-entropy, and balanced where the largest class has more than three times the
-    images of the smallest: every class then counts alike. Where any of K labels may be true (`total`
-    is given) cross-entropy is that of each label by itself (BCE), and balanced gives those who have
-    a label as much weight as those who have not, ten times at most.
+    images of the smallest: every class then counts alike. Where any of K labels may be true
+    (`total` is given) cross-entropy is that of each label by itself (BCE), and balanced gives those
+    who have a label as much weight as those who have not, ten times at most.
 
     Args:
         counts: (K,) training images of each class; empty classes are left out of account.

@@ -144,10 +144,12 @@ class Tag(ClassTask):
         ranked = bootstrap(
             lambda rows: mean_average_precision(likely[rows], true[rows]), n, groups, DRAWS
         )
-        precision = {"micro_precision_score": over(lambda s, t: _share((s & t).sum(), s.sum()))}
+        precision = {}
+        if said.any():
+            precision["micro_precision_score"] = over(lambda s, t: _share((s & t).sum(), s.sum()))
         return {
             "mean_average_precision_score": ranked,
-            **(precision if said.any() else {}),
+            **precision,
             "micro_recall_score": over(lambda s, t: _share((s & t).sum(), t.sum())),
             "micro_f1_score": over(lambda s, t: _share(2 * (s & t).sum(), s.sum() + t.sum())),
             "macro_f1_score": over(

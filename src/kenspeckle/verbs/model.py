@@ -142,14 +142,18 @@ class Model:
             with torch.inference_mode():
                 filled = nn.utils.rnn.pad_sequence(list(inputs), batch_first=True)
                 return network(filled), np.zeros((len(inputs), 0), np.float32)
-        if self.bundle.config.features:
-            batch = padded([steps.numpy() for steps in inputs])
-        else:
-            channels = self._channels(inputs)
-            batch = torch.stack([image.expand(channels, -1, -1) for image in inputs])
-        head, precision = network.head, cast(Precision, self.bundle.config.precision)
-        vector = forward(lambda x: head.vector(network.backbone.stages(x)), batch, precision)
+        head = network.head
+
+        def read(batch: Tensor) -> Tensor:
+            return head.vector(network.backbone.stages(batch))
+
         with torch.inference_mode():
+            if self.bundle.config.features:
+                vector = read(padded([steps.numpy() for steps in inputs]))
+            else:
+                channels = self._channels(inputs)
+                batch = torch.stack([image.expand(channels, -1, -1) for image in inputs])
+                vector = forward(read, batch, cast(Precision, self.bundle.config.precision))
             return head.from_vector(vector), head.likeness(vector).numpy()
 
     @staticmethod

@@ -51,7 +51,7 @@ def predict(
 def _strings(text: str) -> list[Sample]:
     """The string itself, or the lines of the file that bears it as a name."""
     try:
-        lines = Path(text).read_text("utf-8-sig").splitlines() if Path(text).is_file() else [text]
+        lines = Path(text).read_text("utf-8-sig").split("\n") if Path(text).is_file() else [text]
     except UnicodeDecodeError:
         raise DataError(f"{text} is no UTF-8 text; the model answers strings.") from None
     except OSError:  # a string too long for a name

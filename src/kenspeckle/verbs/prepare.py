@@ -42,6 +42,7 @@ class Prepared:
         groups: (N,) what must stay on one side of every split: copies and the user's groups.
         notes: what the user should hear.
         features: numbers a step, of sequences; 0 for images.
+        lengths: (N,) steps of each sequence; None for images.
         evidence: what the checks were shown.
     """
 
@@ -53,6 +54,7 @@ class Prepared:
     groups: NDArray[np.int64]
     notes: Sequence[str]
     features: int = 0
+    lengths: NDArray[np.int64] | None = None
     evidence: Evidence = field(default_factory=Evidence)
 
     @cached_property
@@ -68,6 +70,7 @@ class Prepared:
             images=Chosen(self.images, torch.from_numpy(rows)),
             keys=[self.keys[i] for i in rows],
             groups=self.groups[rows],
+            lengths=None if self.lengths is None else self.lengths[rows],
         )
 
     def groups_of(self, rows: Sequence[int] | NDArray[np.int64]) -> list[int] | None:
@@ -152,7 +155,8 @@ def prepare(
         reason = f" {findings[0].words}" if findings else ""
         raise EmptyDataset(f"No image of {dataset.root} can be used.{reason}")
     kept = _kept(dataset, decoded, thumbs, findings, np.array(usable, dtype=np.int64))
-    return replace(kept, features=features, evidence=evidence)
+    lengths = decoded.width[np.array(usable)] if dataset.reads == "sequences" else None
+    return replace(kept, features=features, evidence=evidence, lengths=lengths)
 
 
 def _kept(

@@ -17,18 +17,22 @@ import torch
 from kenspeckle.answer import Answer
 from kenspeckle.bundle.bundle import Bundle
 from kenspeckle.bundle.manifest import Config
+from kenspeckle.data.checks import write_issues
 from kenspeckle.data.dataset import Sample, tags_in
 from kenspeckle.data.split import Parts, write_split
 from kenspeckle.files import write_text
+from kenspeckle.recipe import Recipe
 from kenspeckle.score import proportion
 from kenspeckle.tasks.task import ClassTask, Network, Task
 from kenspeckle.tasks.translate import Translate
 from kenspeckle.trust.explain.grad_cam import explain_by_grad_cam
 from kenspeckle.trust.measure import measure
-from kenspeckle.trust.report import card, sentence, write_report
+from kenspeckle.trust.overfitting import Circumstances, Overfitting, overfitting
+from kenspeckle.trust.report import card, sentence, write_failed_report, write_report
 from kenspeckle.trust.unknown import Familiar, refuse_unknown
 from kenspeckle.verbs.model import NEAREST, Model
 from kenspeckle.verbs.outcome import Outcome
+from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.tables import write_predictions, write_rows
 from kenspeckle.version import __version__
 
@@ -122,15 +126,7 @@ def _report(
     report: dict[str, Any] = {
         "kind": outcome.recipe.task,
         "sequences": used.reads == "sequences",
-        "data": {
-            "name": used.root.name,
-            "layout": used.layout,
-            "images": len(prepared.dataset),
-            "used": len(used),
-            "classes": used.counts(),
-            "notes": list(prepared.notes),
-            "fingerprint": used.fingerprint(),
-        },
+        "data": _data(prepared),
         "split": {
             "train": len(parts.train),
             "val": len(parts.val),
@@ -165,7 +161,60 @@ def _report(
         **outcome.told,
         **measure(outcome.task, answers, labels, groups),
     }
+    report["overfitting"] = _overfitting(outcome, answers, labels).as_dict()
     return {"sentence": sentence(report), **report}
+
+
+def _overfitting(outcome: Outcome, answers: Sequence[Answer], labels: Sequence[str]) -> Overfitting:
+    """Whether it learned its own images rather than what they show."""
+    prepared, recipe = outcome.prepared, outcome.recipe
+    training = recipe.training
+    learned = prepared.used.subset(outcome.parts.train.tolist())
+    found = {finding.check for finding in prepared.findings if finding.severity != "note"}
+    said = [a.label if a.label is not None else next(iter(a.probabilities), None) for a in answers]
+    right = sum(a == b for a, b in zip(said, labels, strict=True))
+    trained = outcome.network if not recipe.freeze else outcome.network.get_submodule("head")
+    run = Circumstances(
+        images_per_class=[count for count in learned.counts().values() if count],
+        is_frozen=bool(recipe.freeze),
+        parameters=sum(p.numel() for p in trained.parameters()),
+        has_augmentation=bool(training.augment or training.mixup or training.cutmix),
+        has_weight_decay=training.weight_decay > 0,
+        has_dropout=recipe.dropout > 0,
+        has_leak="near_duplicates" in found,
+        has_label_errors="label_errors" in found,
+        has_shortcut="shortcuts" in found,
+        things={"pairs": "lines"}.get(prepared.used.reads, prepared.used.reads),
+    )
+    pairs = outcome.training_right or (0, 0), (right, len(labels))
+    return overfitting(outcome.history, *pairs, run)
+
+
+def write_unfinished(folder: Path, prepared: Prepared, recipe: Recipe, failed: str) -> None:
+    """A report that opens and says that the run did not end, and what is known by then."""
+    used = prepared.used
+    report = {
+        "failed": failed,
+        "kind": recipe.task,
+        "sequences": used.reads == "sequences",
+        "data": _data(prepared),
+        "findings": [finding.as_dict() for finding in prepared.findings],
+        "model": {"name": recipe.model, "frozen": bool(recipe.freeze)},
+    }
+    write_failed_report(folder, report)
+
+
+def _data(prepared: Prepared) -> dict[str, Any]:
+    used = prepared.used
+    return {
+        "name": used.root.name,
+        "layout": used.layout,
+        "images": len(prepared.dataset),
+        "used": len(used),
+        "classes": used.counts(),
+        "notes": list(prepared.notes),
+        "fingerprint": used.fingerprint(),
+    }
 
 
 def _told_of(task: Task[Any]) -> dict[str, Any]:
@@ -188,6 +237,7 @@ def write_run(
     on_disk = Parts(kept[parts.train], kept[parts.val], kept[parts.test])
     write_split(folder / "split.csv", prepared.dataset, on_disk)
     labels = [used.samples[int(i)].label for i in outcome.measured]
+    write_issues(folder / "data_issues.csv", prepared.findings)
     write_predictions(folder / "predictions.csv", answers, labels)
     write_rows(folder / "results.csv", outcome.history or outcome.tried)
     write_report(folder, report, *_pictures(outcome, report))

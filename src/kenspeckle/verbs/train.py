@@ -11,16 +11,21 @@ from typing import Any
 from kenspeckle.data.checks import write_issues
 from kenspeckle.data.fit import Fit
 from kenspeckle.data.split import read_split
+from kenspeckle.errors import KenError
 from kenspeckle.recipe import Recipe
 from kenspeckle.verbs.model import Model
+from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared, look, prepare, stop_if_hopeless
 from kenspeckle.verbs.progress import Stage, Tell, quiet
-from kenspeckle.verbs.record import finished, write_run
+from kenspeckle.verbs.record import finished, write_run, write_unfinished
 from kenspeckle.verbs.runs import Past, Source, remember
 from kenspeckle.verbs.settle import settled, suited
 from kenspeckle.verbs.train_auto import train_auto
 from kenspeckle.verbs.train_features import train_features
 from kenspeckle.verbs.train_loop import Extras, train_loop
+
+# Seconds that training takes for an image of 28 pixels and epoch on two cores (benchmarks).
+SECONDS_EACH = {"seed-cnn": 1 / 6000, "cnn": 1 / 3500, "cnn-tiny": 1 / 3700, "cnn-base": 1 / 800}
 
 
 def train(
@@ -60,25 +65,38 @@ def train(
     recipe = settled(recipe or Recipe(), budget, settings)
     start = time.perf_counter()
     source = Source(Path(data), columns or {}, split, exclude)
-    is_open = recipe.model == "auto"
     asked = recipe
     prepared, recipe = _prepared(source, recipe, tell)
-    if folder is not None:
-        write_issues(folder / "data_issues.csv", prepared.findings)
-        remember(folder, Past(source, recipe))
     extras = Extras(folder, start, resume=resume, diagnose=diagnose, find_rate=find_rate)
-    if is_open:
-        outcome = train_auto(prepared.dataset, prepared, asked, extras, tell)
-    elif recipe.freeze:
-        outcome = train_features(prepared, recipe, tell, start)
-    else:
-        outcome = train_loop(prepared, recipe, extras, tell)
+    if folder is None:
+        model, report, _ = finished(_trained(prepared, asked, recipe, extras, tell))
+        tell(Stage("done", words=report["sentence"]))
+        return model
+    write_issues(folder / "data_issues.csv", prepared.findings)
+    remember(folder, Past(source, asked if asked.model == "auto" else recipe))
+    # Killed at any moment, the run leaves a report that opens and says what happened.
+    unended = f"This run has not ended, or was stopped. Go on with `ken train --resume {folder}`."
+    write_unfinished(folder, prepared, recipe, unended)
+    try:
+        outcome = _trained(prepared, asked, recipe, extras, tell)
+    except KenError as error:
+        write_unfinished(folder, prepared, recipe, f"This run failed. {error}")
+        raise
     model, report, answers = finished(outcome)
     tell(Stage("done", words=report["sentence"]))
-    if folder is not None:
-        seconds = time.perf_counter() - start
-        write_run(folder, outcome, model, report, answers, seconds)
+    write_run(folder, outcome, model, report, answers, time.perf_counter() - start)
     return model
+
+
+def _trained(
+    prepared: Prepared, asked: Recipe, recipe: Recipe, extras: Extras, tell: Tell
+) -> Outcome:
+    """By features, by the loop, or by a comparison of several networks."""
+    if asked.model == "auto":
+        return train_auto(prepared.dataset, prepared, asked, extras, tell)
+    if recipe.freeze:
+        return train_features(prepared, recipe, tell, extras.began)
+    return train_loop(prepared, recipe, extras, tell)
 
 
 def planned(
@@ -136,10 +154,8 @@ def plan(prepared: Prepared, recipe: Recipe) -> str:
     more = f" and {len(counts) - 8} more classes" if len(counts) > 8 else ""
     way = "features of" if recipe.freeze else "training"
     seconds = _estimate(prepared, recipe)
-    return (
-        f"{len(used)} images of {len(counts)} classes ({few}{more}); {way} {recipe.model}, "
-        f"about {_duration(seconds)}"
-    )
+    kinds = f" of {len(counts)} classes ({few}{more})" if counts else ""
+    return f"{len(used)} {used.reads}{kinds}; {way} {recipe.model}, about {_duration(seconds)}"
 
 
 def _estimate(prepared: Prepared, recipe: Recipe) -> float:
@@ -147,10 +163,12 @@ def _estimate(prepared: Prepared, recipe: Recipe) -> float:
     n, size = len(prepared.kept), recipe.data.image_size or 224
     if recipe.freeze:
         return 3 + n * 0.008 * (size / 224) ** 2
-    epochs = recipe.training.epochs
-    seconds = 2 + n * epochs * (1 / 6000) * (size / 28) ** 2 * (
-        1 if recipe.model == "seed-cnn" else 4
-    )
+    each = SECONDS_EACH.get(str(recipe.model), 1 / 1500) * (size / 28) ** 2
+    if prepared.used.reads == "sequences":
+        each = 0.005
+    if prepared.used.reads == "pairs":
+        each = 0.001
+    seconds = 5 + n * recipe.training.epochs * each
     return min(seconds, recipe.training.budget_seconds or seconds)
 
 

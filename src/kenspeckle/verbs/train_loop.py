@@ -178,6 +178,7 @@ def _batches(prepared: Prepared, recipe: Recipe, task: Task[Any], rows: Ints) ->
         torch.tensor([sample.weight for sample in samples]),
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
+        lengths=None if prepared.lengths is None else torch.from_numpy(prepared.lengths[rows]),
     )
 
 

@@ -56,7 +56,7 @@ def val(
         )
     prepared = prepare(dataset, model.fit, tell)
     used = prepared.used
-    if prepared.features != config.features:
+    if used.reads == "sequences" and prepared.features != config.features:
         raise DataError(
             f"The sequences of {used.root} have {prepared.features} numbers a step, and the model "
             f"learned from {config.features}."

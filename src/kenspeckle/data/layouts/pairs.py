@@ -23,10 +23,10 @@ def scan_pairs(path: Path) -> Dataset:
     if not path.is_file():
         raise DataError(f"There is no file {path}. {EXPECTED}")
     try:
-        lines = read_whole(path).decode("utf-8-sig").splitlines()
+        lines = read_whole(path).decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError:
         raise DataError(f"{path} is no UTF-8 text. {EXPECTED}") from None
-    header = [cell.strip().lower() for cell in lines[0].split("\t")] if lines else []
+    header = [cell.strip().lower() for cell in lines[0].split("\t")] 
     begin = 1 if header[:2] in (["source", "target"], ["given", "wanted"]) else 0
     samples = [
         _pair(path, number, line)
@@ -42,8 +42,12 @@ def scan_pairs(path: Path) -> Dataset:
 
 def _pair(path: Path, number: int, line: str) -> Sample:
     cells = line.split("\t")
-    if len(cells) not in (2, 3) or not cells[0] or not cells[1]:
+    if len(cells) not in (2, 3):
         raise DataError(f"{path}, line {number}: found {counted(len(cells), 'column')}. {EXPECTED}")
+    if not cells[0] or not cells[1]:
+        raise DataError(f"{path}, line {number}: one of the two strings is empty. {EXPECTED}")
+    if "\0" in line:
+        raise DataError(f"{path}, line {number}: it holds a null character; remove it.")
     if max(len(cells[0]), len(cells[1])) > MOST_CHARACTERS:
         raise DataError(f"{path}, line {number}: a string is over {MOST_CHARACTERS} characters.")
     split = cells[2].strip().lower() if len(cells) == 3 else ""

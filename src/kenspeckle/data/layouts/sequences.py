@@ -1,4 +1,4 @@
-"""Class folders of sequences: `root/class/*.npy`, `.csv` or pen strokes, and no image among them."""
+"""Class folders of sequences: `root/class/*.npy`, `.csv` or pen strokes, no image among them."""
 
 from __future__ import annotations
 

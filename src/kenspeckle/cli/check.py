@@ -52,5 +52,6 @@ def check(
     else:
         terminal.print_findings(prepared.findings)
         if not prepared.findings:
-            terminal.console.print(f"{len(prepared.dataset)} images, nothing wrong was found.")
+            looked = f"{len(prepared.dataset)} {prepared.dataset.reads}"
+            terminal.console.print(f"{looked}, nothing wrong was found.")
     return 1 if any(finding.severity == "error" for finding in prepared.findings) else 0

@@ -17,6 +17,9 @@ Folder = Annotated[
     Path | None, typer.Argument(help="A folder with one folder a class, a zip, or a table.")
 ]
 
+# What stands for the next sample in the line that says how to go on.
+ASKED = {"images": "PHOTO", "sequences": "FILE", "pairs": "STRING"}
+
 
 def train(
     images: Folder = None,
@@ -196,7 +199,7 @@ def train(
                 )
             finally:
                 abandon(folder)
-    _say(result.bundle.report, folder, json)
+    _say(result.bundle.report, folder, ASKED[result.reads], json)
 
 
 def _yes(text: str | None) -> bool | None:
@@ -217,7 +220,7 @@ def _batch(text: str | None) -> int | str | None:
     return int(text)
 
 
-def _say(report: Any, folder: Path, json: bool) -> None:
+def _say(report: Any, folder: Path, asked: str, json: bool) -> None:
     if json:
         terminal.print_json({**report, "run": str(folder)})
         return
@@ -225,5 +228,5 @@ def _say(report: Any, folder: Path, json: bool) -> None:
     terminal.console.print(f"\nmodel   {model}", soft_wrap=True, markup=False)
     terminal.console.print(f"report  {folder / 'report.html'}", soft_wrap=True, markup=False)
     terminal.console.print(
-        f"next    ken predict --model {model} PHOTO", soft_wrap=True, markup=False
+        f"next    ken predict --model {model} {asked}", soft_wrap=True, markup=False
     )

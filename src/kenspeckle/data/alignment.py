@@ -44,6 +44,8 @@ class Alignment:
         spread: (B,) how evenly the detail lies over the picture, of the less even one: 1 over the
             mean fourth power of detail with deviation 1. A third where it is everywhere alike, near
             0 where a few edges on a flat ground hold all of it.
+        evenly: (B,) the agreement, with detail made as strong in every corner of the picture: high
+            only where all of it agrees, not one bright shape alone.
         contrast: (B,) standard deviation of the fine detail, in grey levels, of the fainter one.
     """
 
@@ -52,6 +54,7 @@ class Alignment:
     overlap: Floats
     contrast: Floats
     spread: Floats
+    evenly: Floats
 
 
 def describe(greys: NDArray[np.uint8]) -> Floats:
@@ -101,7 +104,7 @@ def align(
     for side, rounds in _BY_DETAIL:
         fine = _detail(_shrunk(first, side)), _detail(_shrunk(second, side))
         where, _ = _refined(*fine, where, rounds)
-    measured = np.tile(np.array([-1, 0, 0, 0], dtype=np.float32), (len(fixed), 1))
+    measured = np.tile(np.array([-1, 0, 0, 0, 0], dtype=np.float32), (len(fixed), 1))
     measured[live] = np.stack(_compared(first, second, where), axis=1)
     return Alignment(turn, *measured.T)
 
@@ -170,15 +173,25 @@ def _refined(first: Floats, second: Floats, where: Floats, rounds: int) -> tuple
 
 
 def _compared(first: Floats, second: Floats, where: Floats) -> tuple[Floats, ...]:
-    """`agreement`, `overlap`, `contrast` and `spread` of pairs that lie as `where` says."""
+    """Agreement, overlap, contrast, spread, evenly of pairs that lie as `where` says."""
     laid, inside = _laid(second, where)
-    a, faint = _normalised(_detail(first), inside)
-    b, other = _normalised(_detail(laid), inside)
+    fine = _detail(first), _detail(laid)
+    a, faint = _normalised(fine[0], inside)
+    b, other = _normalised(fine[1], inside)
     agreement = (a * b).sum(axis=(1, 2)) / np.maximum(inside.sum(axis=(1, 2)), 1)
+    evenly = _correlation(_evened(fine[0]), _evened(fine[1]), inside)
     overlap = inside.mean(axis=(1, 2)) * np.minimum(1, where[:, 0] * where[:, 2])
     fourth = np.maximum((a**4).sum(axis=(1, 2)), (b**4).sum(axis=(1, 2)))
     spread = inside.sum(axis=(1, 2)) / np.maximum(fourth, 1e-6)
-    return agreement, overlap, np.minimum(faint, other), spread
+    return agreement, overlap, np.minimum(faint, other), spread, evenly
+
+
+def _evened(detail: Floats) -> Floats:
+    """Detail as strong in every corner of the picture; what is under a grey level stays faint."""
+    power = detail * detail
+    for _ in range(4):
+        power = _blurred(power)
+    return detail / np.sqrt(power + 1)
 
 
 def _detail(greys: Floats) -> Floats:

@@ -74,6 +74,10 @@ class Classify(ClassTask):
             answers.append(Answer(path, self.classes[order[0]], likely, say(likely)))
         return answers
 
+    def meant(self, answer: Answer) -> str | None:
+        """The likeliest class."""
+        return next(iter(answer.probabilities), answer.label)
+
     def score(
         self,
         answers: Sequence[Answer],

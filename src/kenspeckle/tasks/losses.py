@@ -99,6 +99,7 @@ def one_of_k(logits: Tensor, targets: Tensor, loss: Loss, smoothing: float = 0.0
 def any_of_k(logits: Tensor, targets: Tensor, loss: Loss, smoothing: float = 0.0) -> Tensor:
     """(B,) losses of logits (B, K) against targets (B, K) in [0, 1], the mean over labels.
 
+    >>> import torch
     >>> any_of_k(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), Loss()).item()  # ln 2
     0.6931471824645996
     """

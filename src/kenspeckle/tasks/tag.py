@@ -122,6 +122,13 @@ class Tag(ClassTask):
             answers.append(Answer(path, joined_tags(said), likely, words))
         return answers
 
+    def meant(self, answer: Answer) -> str | None:
+        """The labels whose probability reaches its threshold."""
+        if not answer.probabilities:
+            return answer.label
+        limits = dict(zip(self.classes, self.thresholds, strict=True))
+        return joined_tags(n for n, p in answer.probabilities.items() if p >= limits[n])
+
     def score(
         self,
         answers: Sequence[Answer],

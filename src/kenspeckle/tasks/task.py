@@ -103,6 +103,10 @@ class Task(ABC, Generic[Net]):
         """The parts that are trained against each other; for most tasks the network alone."""
         return {"network": network}
 
+    def meant(self, answer: Answer) -> str | None:
+        """What an answer would have said had nothing been refused."""
+        return answer.label
+
     def strata(self, labels: Sequence[str | None]) -> NDArray[np.int64]:
         """(N,) numbers by which samples are spread evenly over the parts of a split."""
         return np.zeros(len(labels), dtype=np.int64)

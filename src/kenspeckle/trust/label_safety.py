@@ -219,7 +219,7 @@ def _verdict(name: str, seen: Sequence[Seen], trial: Trial) -> Safety:
     assert kept is not None
     words = f"{name} keeps the label: {kept.percent()} of the images are still recognised"
     if learned:
-        words += ", and the others can be learned"
+        words += ", and the pairs it mixes up most can be learned"
     if trial.untested:
         words += f"; not tested on {_names(trial.untested)}"
     return replace(known, verdict="keeps", pairs=learned, words=words + ".")

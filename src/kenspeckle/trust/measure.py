@@ -30,7 +30,7 @@ def measure(
         groups: N, where images belong together; intervals are then over groups.
     """
     named = [str(g) for g in groups] if groups is not None else None
-    bare = [_bare(task, answer) for answer in answers]
+    bare = [replace(a, label=task.meant(a), unknown=False) for a in answers]
     scores = dict(task.score(bare, labels, named)) if answers else {}
     found: dict[str, Any] = {}
     if isinstance(task, ClassTask) and task.is_exclusive:
@@ -47,13 +47,6 @@ def measure(
         "mistakes": _listed(bare, labels, right=False)[:WORST],
         "best": _listed(bare, labels, right=True)[:BEST],
     }
-
-
-def _bare(task: Task[Any], answer: Answer) -> Answer:
-    """The answer as if nothing were refused."""
-    if answer.label is not None or not answer.probabilities:
-        return answer
-    return replace(answer, label=next(iter(answer.probabilities)), unknown=False)
 
 
 def _listed(answers: Sequence[Answer], labels: Sequence[str], right: bool) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ from kenspeckle.verbs.progress import Stage, Tell, counter
 USUAL = ("crop", "flip", "colour")
 ASKED_AT = 128  # pixels a side at which the packaged network looks: a third of the cost of 224
 IMAGES = 600  # looked at, at most about
-PER_CLASS = (8, 20)
+PER_CLASS = (8, 60)
 LEAST_BUDGET = 60.0  # seconds; a shorter run has no time to ask
 SHOWN = 6  # images on the preview sheet
 

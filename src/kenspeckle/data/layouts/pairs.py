@@ -26,7 +26,7 @@ def scan_pairs(path: Path) -> Dataset:
         lines = read_whole(path).decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError:
         raise DataError(f"{path} is no UTF-8 text. {EXPECTED}") from None
-    header = [cell.strip().lower() for cell in lines[0].split("\t")] 
+    header = [cell.strip().lower() for cell in lines[0].split("\t")]
     begin = 1 if header[:2] in (["source", "target"], ["given", "wanted"]) else 0
     samples = [
         _pair(path, number, line)

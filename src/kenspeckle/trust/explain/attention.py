@@ -14,6 +14,8 @@ from kenspeckle.tasks.task import Network
 def explain_by_attention(network: Network, images: Tensor, target: Tensor) -> Tensor:
     """Heat over the images, (B, H, W) in [0, 1]; 1 is the place that is looked at most.
 
+    Where all places are looked at alike it is 0 everywhere, but for rounding.
+
     Attention of each block, averaged over heads and mixed half and half with the identity for the
     shortcut, multiplied from block to block; then averaged over the places that look, as the head
     averages them. It says where the network looks, not what speaks for a class: the target plays
@@ -41,4 +43,5 @@ def explain_by_attention(network: Network, images: Tensor, target: Tensor) -> Te
     heat = rolled.mean(1).unflatten(1, (rows, count // rows))[:, None]
     heat = heat - heat.amin((2, 3), keepdim=True)
     heat = F.interpolate(heat, images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
-    return heat / heat.amax((1, 2), keepdim=True).clamp(min=1e-12)
+    # The places sum to 1; what differs by less than a ten-thousandth of their mean is rounding.
+    return heat / heat.amax((1, 2), keepdim=True).clamp(min=1e-4 / count)

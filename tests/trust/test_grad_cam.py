@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.heads import PooledHead
-from kenspeckle.models.seed_cnn import SeedCNN
+from kenspeckle.models.transformer import VisionTransformer
 from kenspeckle.tasks.classify import Classify
 from kenspeckle.tasks.task import Network
 from kenspeckle.trust.explain import EXPLANATIONS
@@ -74,7 +74,7 @@ def test_images_do_not_see_one_another():
 
 @pytest.mark.parametrize("name", list(EXPLANATIONS))
 def test_an_explanation_keeps_its_promise(name):
-    network = Classify("abc", head="flatten", image_size=28).network(SeedCNN())
+    network = Classify("abc").network(VisionTransformer(16, 2, 2))  # it suits every method
     images = torch.randint(0, 256, (2, 1, 28, 28), dtype=torch.uint8)
     before = {key: t.clone() for key, t in network.state_dict().items()}
     heat = EXPLANATIONS.load(name)(network, images, torch.tensor([0, 2]))

@@ -24,11 +24,16 @@ def report(
 
         ken report photos.ken --output report/
     """
+    from kenspeckle.bundle.manifest import parsed
     from kenspeckle.trust.report import write_report
     from kenspeckle.verbs.model import load
 
     path = run / "weights" / "best.ken" if run.is_dir() else run
-    found = load(path, expect_sha256).bundle.report
+    unfinished = run / "report.json"
+    if run.is_dir() and not path.exists() and unfinished.is_file():
+        found = parsed(unfinished.read_bytes(), "report.json")
+    else:
+        found = load(path, expect_sha256).bundle.report
     if json:
         terminal.print_json(found)
         return
@@ -37,5 +42,6 @@ def report(
     else:
         folder = output or (run if run.is_dir() else Path(f"{run.stem}-report"))
         write_report(folder, found, {})
-    terminal.console.print(str(found.get("sentence", "")), soft_wrap=True, markup=False)
+    said = found.get("sentence") or found.get("failed", "")
+    terminal.console.print(str(said), soft_wrap=True, markup=False)
     terminal.console.print(f"report  {folder / 'report.html'}", soft_wrap=True, markup=False)

@@ -18,7 +18,7 @@ from kenspeckle.data.fit import GREY, Fit
 NEIGHBOURS = 5  # looked at for each picture; a copy cropped by 10 % was the nearest, 375 of 375
 MIN_COSINE = 0.4  # to a neighbour; cropped copies have 0.70 or more, turned ones 0.33 or more
 MIN_AGREEMENT = 0.95  # correlation of fine detail, laid on each other
-MIN_EVENLY = 0.8  # every corner alike: 120 copies had .96 and more, shapes on noise .58 at most
+MIN_EVENLY = 0.7  # every corner alike: 120 copies had .96 and more, shapes on noise .58 at most
 MIN_OVERLAP = 0.5  # of either picture
 # Two drawn circles agree wherever they are laid on each other: where a few edges hold all detail,
 # the grounds must cover each other too. Of 120 flowers 12 have less spread, of 10 drawn pairs all.

@@ -18,6 +18,7 @@ from kenspeckle.tasks.losses import Loss, one_of_k
 from kenspeckle.tasks.task import ClassTask, Floats
 from kenspeckle.tasks.temperature import fit_temperature, surprise
 
+MOST_IN_MATRIX = 1000  # classes; a million cells are 5 MB of report
 CERTAIN = 0.8  # an answer below this names the runner-up too
 GUESS = 0.5  # an answer below this is more likely wrong than right, and reads so
 
@@ -112,12 +113,14 @@ class Classify(ClassTask):
         labels: Sequence[str | None],
         groups: Sequence[str] | None = None,
     ) -> dict[str, Any]:
-        """The confusion matrix, every class by itself, and how common the commonest is."""
+        """The confusion matrix (to 1000 classes), every class by itself, the commonest's share."""
         true = self.collate(labels).numpy()
         said = self.collate([answer.label for answer in answers]).numpy()
         return {
             "majority_share": float(np.bincount(true).max() / len(true)) if len(true) else 0.0,
-            "confusion": confusion(true, said, len(self.classes)).tolist(),
+            "confusion": confusion(true, said, len(self.classes)).tolist()
+            if len(self.classes) <= MOST_IN_MATRIX
+            else [],
             "classes": per_class(true, said, self.classes, groups),
         }
 

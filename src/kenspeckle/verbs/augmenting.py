@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from kenspeckle.data.batch import Batch, Chosen
 from kenspeckle.data.mix import cutmix, mixup
 from kenspeckle.data.preview import preview_sheet
 from kenspeckle.errors import MissingExtra, UsageError
+from kenspeckle.files import write_text
 from kenspeckle.models import BACKBONES
 from kenspeckle.models.pretrained import make_backbone
 from kenspeckle.recipe import Recipe, Training
@@ -83,6 +86,15 @@ def chosen_augmentation(
     return Augmenting(names, _change(names, training, task), words, sheet)
 
 
+def remembered_words(augmenting: Augmenting, folder: Path, resume: bool) -> Augmenting:
+    """What was said when the run began: a resumed run is given the names, not the reasons."""
+    path = folder / "augmentation.json"
+    if resume and path.exists():
+        return replace(augmenting, words=tuple(json.loads(path.read_text("utf-8"))))
+    write_text(path, json.dumps(augmenting.words, ensure_ascii=False, indent=1) + "\n")
+    return augmenting
+
+
 def _names(
     prepared: Prepared, recipe: Recipe, task: ClassTask, rows: NDArray[np.int64], tell: Tell
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -111,15 +123,16 @@ def _names(
         )
         return quarter_vectors(packaged, enlarged)
 
-    labels = [prepared.used.samples[i].label for i in rows]
-    classes = [*task.classes, "none of them"]
+    strata = task.strata([prepared.used.samples[i].label for i in rows])
+    present, targets = np.unique(strata, return_inverse=True)
+    every = [*task.classes, "none of them"]
     least, most = PER_CLASS
     safeties = label_safety(
         vectors,
         learn_lda,
         Chosen(prepared.images, torch.from_numpy(rows)),
-        task.strata(labels),
-        classes,
+        targets.astype(np.int64),
+        [every[k] for k in present],
         USUAL,
         groups=prepared.groups[rows],
         per_class=int(np.clip(IMAGES // len(task.classes), least, most)),

@@ -28,6 +28,8 @@ from kenspeckle.files import cache_folder
 from kenspeckle.tasks import TASKS
 from kenspeckle.verbs.progress import Stage, Tell, counter, quiet
 
+MOST_CLASSES = 5000  # an answer holds a probability for each
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -155,7 +157,9 @@ def prepare(
         reason = f" {findings[0].words}" if findings else ""
         raise EmptyDataset(f"No image of {dataset.root} can be used.{reason}")
     kept = _kept(dataset, decoded, thumbs, findings, np.array(usable, dtype=np.int64))
-    lengths = decoded.width[np.array(usable)] if dataset.reads == "sequences" else None
+    lengths = (
+        decoded.width[np.array(usable, dtype=np.int64)] if dataset.reads == "sequences" else None
+    )
     return replace(kept, features=features, evidence=evidence, lengths=lengths)
 
 
@@ -195,11 +199,17 @@ def stop_if_hopeless(prepared: Prepared) -> None:
     """Refuse to train on what no training can mend.
 
     Raises:
-        DataError: the usable images are all of one class.
+        DataError: the usable images are all of one class, or of more than can be learned.
     """
     used = prepared.used
     if used.reads == "pairs":
         return
+    if len(used.classes) > MOST_CLASSES:
+        raise DataError(
+            f"{used.root} has {len(used.classes):,} classes for {len(used):,} {used.reads}, and at "
+            f"most {MOST_CLASSES:,} can be learned. Was a column of names or numbers taken for the "
+            "label? Name the right one with --columns label=COLUMN."
+        )
     if used.is_tagged:
         if not used.classes:
             raise DataError(f"No image of {used.root} bears a label, so there is none to learn.")

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from kenspeckle.data.augment import check_names
 from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.sides import typical_side
 from kenspeckle.errors import UsageError
@@ -33,6 +34,7 @@ def settled(recipe: Recipe, budget: str | None, settings: Mapping[str, Any] | No
     _check_device(recipe.training.device)
     _check_ranges(recipe)
     _check_mixing(recipe)
+    check_names(recipe.training.augment or ())
     return recipe
 
 
@@ -66,6 +68,12 @@ def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
         if facts.get("adapts"):
             size = max(smallest, min(size, typical_side(dataset) or size))
     freeze = pretrained if recipe.freeze is None else recipe.freeze
+    training = recipe.training
+    if freeze and (training.augment or training.mixup or training.cutmix):
+        raise UsageError(
+            f"The features of {model} are computed once an image, so images cannot be changed or "
+            "mixed; leave augment, mixup and cutmix out, or train the network with --freeze no."
+        )
     return replace(recipe, model=model, freeze=freeze, data=replace(recipe.data, image_size=size))
 
 

@@ -73,21 +73,22 @@ def train_auto(
     if recipe.task == "translate" or dataset.reads not in CANDIDATES:
         raise UsageError("--model auto compares networks over images or sequences; name a model.")
     names = CANDIDATES[dataset.reads]
-    budget = recipe.training.budget_seconds or BUDGET
-    each = SHARE * budget / (FOLDS * len(names) + 1)
+    end = extras.began + SHARE * (recipe.training.budget_seconds or BUDGET)
     task: ClassTask = TASKS.load(recipe.task)(prepared.used.classes)
     rows, number = _folds(prepared, recipe, task)
+    recipe = _with_augmentation(dataset, prepared, recipe, rows, tell)
+    each = _share(end, FOLDS * len(names) + 1)
     words = f"{len(names)} networks, {FOLDS} folds, {each:.0f} seconds each: {', '.join(names)}"
     tell(Stage("comparing", words=words))
-    recipe = _with_augmentation(dataset, prepared, recipe, rows, tell)
     contests = []
     for k, name in enumerate(names):
         tell(Stage("comparing", k, len(names)))
+        each = _share(end, FOLDS * (len(names) - k) + 1)
         contests.append(_contest(dataset, prepared, _with(recipe, name, each), rows, number))
     winner, verdict, gains = judged(contests)
     tell(Stage("comparing", words=verdict))
     tried = [_row(contest, winner, gains) for contest in contests]
-    chosen = suited(_with(recipe, winner.name, each), dataset)
+    chosen = suited(_with(recipe, winner.name, _share(end, 1)), dataset)
     sized = _sized(dataset, prepared, chosen)
     if chosen.freeze:
         outcome = train_features(sized, chosen, tell)
@@ -123,6 +124,11 @@ def judged(contests: Sequence[Contest]) -> tuple[Contest, str, Mapping[str, Scor
 
 def _gain(first: Contest, second: Contest) -> Score:
     return paired_difference(first.right, second.right)
+
+
+def _share(end: float, trainings: int) -> float:
+    """Seconds for each of the trainings that are left until `end`; 2 at least."""
+    return max(2.0, (end - time.perf_counter()) / trainings)
 
 
 def _with(recipe: Recipe, name: str, seconds: float) -> Recipe:
@@ -175,6 +181,8 @@ def _contest(
 
 
 def _by_features(prepared: Prepared, recipe: Recipe) -> Any:
+    # Every image counts here: a budget that leaves some out would compare other images.
+    recipe = replace(recipe, training=replace(recipe.training, budget_seconds=None))
     seen = see(prepared, recipe, quiet)
     task: ClassTask = TASKS.load(recipe.task)(prepared.used.classes)
     bank = Bank(recipe, task, prepared, seen.vectors, seen.network.widths)

@@ -33,7 +33,7 @@ from kenspeckle.training.health import Diagnosis, diagnose, draw
 from kenspeckle.training.loop import Augment, total_steps
 from kenspeckle.training.optimisers import default_learning_rate
 from kenspeckle.trust.unknown import familiar_from, unit
-from kenspeckle.verbs.augmenting import chosen_augmentation
+from kenspeckle.verbs.augmenting import chosen_augmentation, remembered_words
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.progress import Stage, Tell, quiet
@@ -72,6 +72,8 @@ def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -
     if isinstance(task, ClassTask) and task.chosen.kind != "cross-entropy":
         tell(Stage("training", words=f"loss: {task.chosen.words}"))
     augmenting = chosen_augmentation(prepared, recipe, task, parts.train, tell)
+    if extras.folder is not None:
+        augmenting = remembered_words(augmenting, extras.folder, extras.resume)
     if extras.find_rate:
         recipe = _with_found_rate(recipe, network, task, batches, tell)
     recipe = _resolved(recipe, network, task, batches)

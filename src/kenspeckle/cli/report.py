@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +31,7 @@ def report(
 
     path = run / "weights" / "best.ken" if run.is_dir() else run
     unfinished = run / "report.json"
+    found: Mapping[str, Any]
     if run.is_dir() and not path.exists() and unfinished.is_file():
         found = parsed(unfinished.read_bytes(), "report.json")
     else:

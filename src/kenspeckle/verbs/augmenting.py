@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from kenspeckle.data.augment import augment, check_names
 from kenspeckle.data.batch import Batch, Chosen
@@ -33,7 +32,7 @@ from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.progress import Stage, Tell, counter
 
 USUAL = ("crop", "flip", "colour")
-ASKED_AT = 128  # pixels a side at which the packaged network looks: a third of the cost of 224
+ASKED_AT = 128  # pixels a side at which the packaged network looks
 IMAGES = 600  # looked at, at most about
 PER_CLASS = (8, 60)
 LEAST_BUDGET = 60.0  # seconds; a shorter run has no time to ask
@@ -118,10 +117,7 @@ def _names(
         )
 
     def vectors(images: Tensor) -> NDArray[np.floating[Any]]:
-        enlarged = F.interpolate(
-            images.float() / 255, (ASKED_AT, ASKED_AT), mode="bilinear", align_corners=False
-        )
-        return quarter_vectors(packaged, enlarged)
+        return quarter_vectors(packaged, images)
 
     strata = task.strata([prepared.used.samples[i].label for i in rows])
     present, targets = np.unique(strata, return_inverse=True)

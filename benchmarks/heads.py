@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from kenspeckle.recipe import Recipe
+from kenspeckle.tasks.classify import Classify
 from kenspeckle.training.bank import BANK
-from kenspeckle.verbs.train_features import _Bank
+from kenspeckle.verbs.train_features import Bank
 
 JUDGED = ("sign-digits", "flowers5", "scenes6-64px", "cifar10")
 DEVELOPMENT = ("chest-xray", "orl-faces", "gtsrb-signs", "pacs-photo-sketch")
@@ -66,14 +67,15 @@ def one_draw(data: Vectors, name: str, size: int, draw: int) -> Row:
     rows = np.sort(np.concatenate(drawn))
     if name in SMALL:
         test = np.sort(np.concatenate([test, np.setdiff1d(pool, rows)]))
-    bank = _Bank(
+    labels = [data.classes[k] for k in data.targets]
+    bank = Bank(
         Recipe(),
+        Classify(data.classes),
         data.vectors,
-        data.targets,
+        labels,
         data.groups,
         data.paths,
         data.widths,
-        len(data.classes),
     )
     targets = data.targets[test]
     chosen, _, _ = bank.choose(rows)
@@ -82,7 +84,7 @@ def one_draw(data: Vectors, name: str, size: int, draw: int) -> Row:
         return 100 * float((answers == targets).mean())
 
     found: Row = {
-        kind.name: accuracy(bank.answer(kind, bank.fit(kind, rows), test).argmax(1))
+        kind.name: accuracy(bank.outputs(kind, bank.fit(kind, rows), test).argmax(1))
         for kind in BANK
     }
     waist = data.vectors[:, -data.widths[-1] :]

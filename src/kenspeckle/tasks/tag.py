@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -146,10 +147,14 @@ class Tag(ClassTask):
         n = len(true)
 
         def over(statistic: Any) -> Score:
-            return bootstrap(lambda rows: statistic(said[rows], true[rows]), n, groups, DRAWS)
+            return _honest(
+                bootstrap(lambda rows: statistic(said[rows], true[rows]), n, groups, DRAWS)
+            )
 
-        ranked = bootstrap(
-            lambda rows: mean_average_precision(likely[rows], true[rows]), n, groups, DRAWS
+        ranked = _honest(
+            bootstrap(
+                lambda rows: mean_average_precision(likely[rows], true[rows]), n, groups, DRAWS
+            )
         )
         precision = {}
         if said.any():
@@ -199,6 +204,13 @@ class Tag(ClassTask):
         likely = np.array([[a.probabilities[c] for c in self.classes] for a in answers])
         said = self.collate([a.label for a in answers]).numpy() > 0
         return likely, said, self.collate(labels).numpy() > 0
+
+
+def _honest(score: Score) -> Score:
+    """The score; where all is right or wrong, a bootstrap has no width, and Wilson's has."""
+    if score.value not in (0.0, 1.0):
+        return score
+    return replace(proportion(round(score.value * score.n), score.n), method="Wilson")
 
 
 def best_threshold(said: Floats, true: Bools) -> float:

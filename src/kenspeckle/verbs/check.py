@@ -58,9 +58,11 @@ def _looked_deeper(prepared: Prepared, recipe: Recipe, tell: Tell) -> Prepared:
     seen = see(prepared, recipe, tell)
     vectors = unit(seen.vectors[:, -seen.network.widths[-1] :])
     asked = TASKS.load(recipe.task)(prepared.used.classes)
-    bank = Bank(recipe, asked, deeply_grouped(prepared, vectors), seen.vectors, seen.network.widths)
+    bank = Bank.of(
+        recipe, asked, deeply_grouped(prepared, vectors), seen.vectors, seen.network.widths
+    )
     rows = np.arange(len(prepared.kept))
     with threadpool_limits(1):
         _, chosen, _ = bank.choose(rows)
     answers = None if chosen is None else bank.probabilities(chosen, rows)
-    return deeply_checked(prepared, vectors, answers, tell)
+    return deeply_checked(prepared, vectors, answers, quiet)  # the findings are handed back

@@ -68,13 +68,26 @@ def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
         if facts.get("adapts"):
             size = max(smallest, min(size, typical_side(dataset) or size))
     freeze = pretrained if recipe.freeze is None else recipe.freeze
-    training = recipe.training
-    if freeze and (training.augment or training.mixup or training.cutmix):
-        raise UsageError(
-            f"The features of {model} are computed once an image, so images cannot be changed or "
-            "mixed; leave augment, mixup and cutmix out, or train the network with --freeze no."
-        )
+    if freeze:
+        _check_frozen(recipe, model)
     return replace(recipe, model=model, freeze=freeze, data=replace(recipe.data, image_size=size))
+
+
+def _check_frozen(recipe: Recipe, model: str) -> None:
+    """Refuse choices that only a loop could heed, rather than pass over them."""
+    training, usual = recipe.training, Recipe()
+    chosen = [
+        n
+        for n in ("loss", "pool", "positions", "dropout")
+        if getattr(recipe, n) != getattr(usual, n)
+    ]
+    chosen += [n for n in ("augment", "mixup", "cutmix", "smoothing") if getattr(training, n)]
+    if chosen:
+        raise UsageError(
+            f"A head on the fixed features of {model} is solved, not trained step by step, so it "
+            f"has no use for: {', '.join(chosen)}. Leave these out, or train the network with "
+            "--freeze no."
+        )
 
 
 def _suited_encoder(recipe: Recipe, dataset: Dataset) -> Recipe:

@@ -20,6 +20,7 @@ from kenspeckle.verbs.progress import Stage, Tell, quiet
 from kenspeckle.verbs.record import finished, write_run, write_unfinished
 from kenspeckle.verbs.runs import Past, Source, remember
 from kenspeckle.verbs.settle import settled, suited
+from kenspeckle.verbs.train_auto import BUDGET as AUTO_BUDGET
 from kenspeckle.verbs.train_auto import train_auto
 from kenspeckle.verbs.train_features import train_features
 from kenspeckle.verbs.train_loop import Extras, train_loop
@@ -113,9 +114,10 @@ def planned(
     """What `train` would do with these: everything up to the training itself (`--dry-run`)."""
     recipe = settled(recipe or Recipe(), budget, settings)
     source = Source(Path(data), columns or {}, split, exclude)
+    asked = recipe
     prepared, recipe = _prepared(source, recipe, tell)
     return {
-        "plan": plan(prepared, recipe),
+        "plan": plan(prepared, recipe, asked.model == "auto"),
         "classes": prepared.used.counts(),
         "findings": [finding.as_dict() for finding in prepared.findings],
         "recipe": recipe.as_dict(),
@@ -124,13 +126,14 @@ def planned(
 
 def _prepared(source: Source, recipe: Recipe, tell: Tell) -> tuple[Prepared, Recipe]:
     dataset = look(source.data, source.columns, tell, task=recipe.task, exclude=source.exclude)
+    is_open = recipe.model == "auto"
     recipe = suited(recipe, dataset)
     fit = Fit(recipe.data.image_size or 224, recipe.data.resize)
     prepared = with_split(prepare(dataset, fit, tell), source.split)
     for finding in prepared.findings:
         tell(Stage("checking", words=f"{finding.severity}: {finding.words}"))
     stop_if_hopeless(prepared)
-    tell(Stage("planning", words=plan(prepared, recipe)))
+    tell(Stage("planning", words=plan(prepared, recipe, is_open)))
     return prepared, recipe
 
 
@@ -146,14 +149,21 @@ def with_split(prepared: Prepared, path: Path | None) -> Prepared:
     return replace(prepared, dataset=replace(prepared.dataset, samples=samples))
 
 
-def plan(prepared: Prepared, recipe: Recipe) -> str:
-    """What will be done, in words: how many images of which classes, by what."""
+def plan(prepared: Prepared, recipe: Recipe, is_open: bool = False) -> str:
+    """What will be done, in words: how many images of which classes, by what.
+
+    Args:
+        is_open: several networks are compared, of which the recipe names the first.
+    """
     used = prepared.used
     counts = used.counts()
     few = ", ".join(f"{name} {n}" for name, n in list(counts.items())[:8])
     more = f" and {len(counts) - 8} more classes" if len(counts) > 8 else ""
     way = "features of" if recipe.freeze else "training"
     seconds = _estimate(prepared, recipe)
+    if is_open:
+        seconds = recipe.training.budget_seconds or AUTO_BUDGET
+        way, recipe = "comparing", replace(recipe, model="several networks")
     kinds = f" of {len(counts)} classes ({few}{more})" if counts else ""
     return f"{len(used)} {used.reads}{kinds}; {way} {recipe.model}, about {_duration(seconds)}"
 

@@ -185,7 +185,7 @@ def _by_features(prepared: Prepared, recipe: Recipe) -> Any:
     recipe = replace(recipe, training=replace(recipe.training, budget_seconds=None))
     seen = see(prepared, recipe, quiet)
     task: ClassTask = TASKS.load(recipe.task)(prepared.used.classes)
-    bank = Bank(recipe, task, prepared, seen.vectors, seen.network.widths)
+    bank = Bank.of(recipe, task, prepared, seen.vectors, seen.network.widths)
 
     def answer(learn: Ints, ask: Ints) -> Floats:
         with threadpool_limits(1):

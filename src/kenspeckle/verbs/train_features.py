@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,16 +64,30 @@ class Bank:
         self,
         recipe: Recipe,
         task: ClassTask,
+        vectors: NDArray[np.float32],
+        labels: Sequence[str | None],
+        groups: Ints,
+        names: Sequence[str],
+        widths: tuple[int, ...],
+    ) -> None:
+        self.recipe, self.task, self.vectors, self.widths = recipe, task, vectors, widths
+        self.groups, self.names = groups, names
+        self.targets = task.collate(labels).long().numpy()
+        self.strata = task.strata(labels)
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        task: ClassTask,
         prepared: Prepared,
         vectors: NDArray[np.float32],
         widths: tuple[int, ...],
-    ) -> None:
+    ) -> Bank:
+        """The bank on the vectors of prepared images."""
         samples = prepared.used.samples
-        self.recipe, self.task, self.vectors, self.widths = recipe, task, vectors, widths
-        labels = [sample.label for sample in samples]
-        self.names = [sample.path for sample in samples]
-        self.targets = task.collate(labels).long().numpy()
-        self.strata, self.groups = task.strata(labels), prepared.groups
+        labels, names = [s.label for s in samples], [s.path for s in samples]
+        return cls(recipe, task, vectors, labels, prepared.groups, names, widths)
 
     def fit(self, kind: Kind, rows: Ints) -> Linear:
         """The head of that kind, fitted to the rows."""
@@ -187,7 +202,7 @@ def train_features(
     task: ClassTask = TASKS.load(recipe.task)(
         used.classes, image_size=recipe.data.image_size or 224
     )
-    bank = Bank(recipe, task, prepared, vectors, network.widths)
+    bank = Bank.of(recipe, task, prepared, vectors, network.widths)
     given = [sample.split for sample in used.samples]
     crossed = len(used) < recipe.data.cross_validate_below and "test" not in given
     parts = split(
@@ -220,7 +235,8 @@ def train_features(
     wanted = recipe.finetune or (recipe.finetune is None and recipe.training.budget_seconds)
     notes = tuple(parts.notes)
     if wanted and crossed:
-        tell(Stage("fine-tuning", words=NOT_CROSSED))
+        if recipe.finetune:
+            tell(Stage("fine-tuning", words=NOT_CROSSED))
     elif wanted:
         left = None
         if recipe.training.budget_seconds is not None:

@@ -157,11 +157,12 @@ def _unfit(table: Table, columns: Columns, labelled: bool) -> DataError:
     """The error for a table that lacks a path or a label column."""
     missing = "path" if columns.path is None else "label"
     usual = ", ".join(KNOWN_COLUMNS[missing])
+    pairs = " For pairs of strings say --task translate." if suffix(table.name) == ".tsv" else ""
     purpose = "images and their labels" if labelled else "images"
     return DataError(
         f"{table.name} does not say which column holds the {missing}: columns "
         f"{', '.join(table.header)}. To read {purpose} from it, name the column {missing} (or one "
-        f"of {usual}), or say --columns {missing}=COLUMN."
+        f"of {usual}), or say --columns {missing}=COLUMN.{pairs}"
     )
 
 

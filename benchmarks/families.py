@@ -101,7 +101,7 @@ RUNS = {
         dates, ("--task", "translate", "--epochs", "10"), "exact_match_score", 0.99, 10
     ),
     "fashion-mnist cnn": Run(
-        _shared("fashion-mnist"), ("--model", "cnn", "--epochs", "14"), goal=0.925, minutes=15
+        _shared("fashion-mnist"), ("--model", "cnn", "--budget", "14m"), goal=0.925, minutes=15
     ),
     "mnist transformer": Run(
         _shared("mnist"), ("--model", "transformer", "--epochs", "7"), goal=0.985, minutes=15

@@ -18,7 +18,7 @@ BACKBONES = Catalogue(
             {"image_size": 224, "head": "features", "packaged": "efficientnet-lite0"},
         ),
         "cnn-tiny": ("kenspeckle.models.cnn:tiny", "residual CNN, 0.2 M weights", _OWN),
-        "cnn": ("kenspeckle.models.cnn:CNN", "residual CNN, 0.3 M weights", _OWN),
+        "cnn": ("kenspeckle.models.cnn:CNN", "residual CNN, 0.7 M weights", _OWN),
         "cnn-base": ("kenspeckle.models.cnn:base", "residual CNN, 2.7 M weights", _OWN),
         "rnn": (
             "kenspeckle.models.rnn:simple",

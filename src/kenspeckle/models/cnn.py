@@ -26,13 +26,13 @@ class CNN(Backbone):
 
     >>> import torch
     >>> CNN().eval()(torch.rand(2, 3, 28, 28)).shape
-    torch.Size([2, 128, 4, 4])
+    torch.Size([2, 192, 4, 4])
     """
 
     takes_valid = True
     stride = 8
 
-    def __init__(self, width: int = 32, blocks: Sequence[int] = (1, 1, 1)) -> None:
+    def __init__(self, width: int = 48, blocks: Sequence[int] = (1, 1, 1)) -> None:
         super().__init__(3, mean=[0.5] * 3, std=[0.25] * 3)
         self.channels = 4 * width
         self.stem = _convolution(3, width // 2)

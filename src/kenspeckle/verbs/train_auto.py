@@ -15,6 +15,7 @@ from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.fit import Fit
 from kenspeckle.data.split import folds, split
 from kenspeckle.errors import UsageError
+from kenspeckle.models.pretrained import is_pretrained
 from kenspeckle.recipe import Recipe
 from kenspeckle.score import Score, paired_difference
 from kenspeckle.tasks import TASKS
@@ -132,7 +133,9 @@ def _share(end: float, trainings: int) -> float:
 
 
 def _with(recipe: Recipe, name: str, seconds: float) -> Recipe:
-    training = replace(recipe.training, budget_seconds=seconds)
+    is_seen_once = is_pretrained(name, None)  # features are computed of images as they are
+    augment = None if is_seen_once else recipe.training.augment
+    training = replace(recipe.training, budget_seconds=seconds, augment=augment)
     return replace(recipe, model=name, freeze=None, finetune=False, training=training)
 
 

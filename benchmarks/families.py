@@ -104,7 +104,7 @@ RUNS = {
         _shared("fashion-mnist"), ("--model", "cnn", "--budget", "14m"), goal=0.925, minutes=15
     ),
     "mnist transformer": Run(
-        _shared("mnist"), ("--model", "transformer", "--epochs", "7"), goal=0.985, minutes=15
+        _shared("mnist"), ("--model", "transformer", "--budget", "14m"), goal=0.985, minutes=15
     ),
     "mnist lstm": Run(_shared("mnist"), ("--model", "lstm", "--epochs", "5"), goal=0.985),
     "omniglot gru": _strokes("gru", 0.70),

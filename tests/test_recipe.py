@@ -106,3 +106,9 @@ def test_no_change_is_the_same_recipe():
 def test_a_change_of_a_whole_group_to_a_word_is_refused():
     with pytest.raises(UsageError, match="'training' should hold settings"):
         Recipe().changed({"training": "fast"})
+
+
+def test_a_name_with_a_line_break_of_unicode_survives_yaml(tmp_path):
+    recipe = Recipe(weights="a\x85b\u2028.safetensors")
+    recipe.to_yaml(tmp_path / "args.yaml")
+    assert Recipe.from_yaml(tmp_path / "args.yaml") == recipe

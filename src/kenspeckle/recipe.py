@@ -108,7 +108,11 @@ class Recipe:
 
     def to_yaml(self, path: Path) -> None:
         """Write the recipe as YAML, whole or not at all."""
-        write_text(path, yaml.safe_dump(self.as_dict(), sort_keys=False, allow_unicode=True))
+        values = self.as_dict()
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        if yaml.safe_load(text) != values:  # PyYAML breaks lines at U+0085, which it then drops
+            text = yaml.safe_dump(values, sort_keys=False)
+        write_text(path, text)
 
     def changed(self, settings: Mapping[str, Any]) -> Self:
         """A copy with `{"training.epochs": 5}` applied; dotted keys reach inside.

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -43,12 +44,13 @@ def unpacked(name: str, wanted: Callable[[str], bool] = lambda member: True) -> 
     """The folder of a set of ../shared/data, unpacked once.
 
     Args:
+        name: of the archive without its ending, inside a folder of sets too (`omniglot/images`).
         wanted: which members of the archive are taken.
     """
     folder = work_folder() / "data" / name
     if folder.exists():
         return folder
-    partial = folder.with_name(f"{name}.partial")
+    partial = folder.with_name(f"{folder.name}.partial")
     if (DATA / f"{name}.zip").exists():
         with zipfile.ZipFile(DATA / f"{name}.zip") as archive:
             archive.extractall(partial, [n for n in archive.namelist() if wanted(n)])
@@ -58,8 +60,8 @@ def unpacked(name: str, wanted: Callable[[str], bool] = lambda member: True) -> 
             tar.extractall(partial, chosen, filter="data")
     else:
         sys.exit(f"{DATA} has no set called {name}; benchmarks need the shared image sets.")
-    (partial / name).rename(folder)
-    partial.rmdir()
+    (partial / folder.name).rename(folder)
+    shutil.rmtree(partial)  # what lies beside it, such as __MACOSX
     return folder
 
 

@@ -132,15 +132,39 @@ def accuracy_score(right: NDArray[np.bool_], groups: Sequence[Hashable] | None =
     return bootstrap(lambda rows: float(right[rows].mean()), n, groups)
 
 
-def paired_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> Score:
+def paired_difference(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    groups: Sequence[Hashable] | None = None,
+) -> Score:
     """How much better `first` is than `second` on the same images; beyond noise if low > 0.
 
     Args:
         first, second: (N,) per-image results (1 right, 0 wrong, or a log-likelihood).
+        groups: N group labels, where images of one group are alike.
 
     >>> one, two = np.ones(40), np.repeat([0.0, 1.0], 20)
     >>> paired_difference(one, two).low > 0
     True
     """
     gap = np.asarray(first, float) - np.asarray(second, float)
-    return bootstrap(lambda rows: float(gap[rows].mean()), len(gap))
+    return bootstrap(lambda rows: float(gap[rows].mean()), len(gap), groups)
+
+
+def standard_error(values: NDArray[np.float64], groups: Sequence[Hashable] | None = None) -> float:
+    """Of the mean of (N,) values, N at least 2; images of one group count as one draw together.
+
+    Source: the cluster-robust variance of a mean, Cameron and Miller 2015, section II.B, with the
+    correction G / (G - 1) for G groups; infinite for a single group.
+
+    >>> values = np.array([1.0, 2.0, 3.0, 4.0])
+    >>> round(standard_error(values), 3), round(standard_error(values, [0, 0, 1, 1]), 3)
+    (0.645, 1.0)
+    """
+    n = len(values)
+    spread = values - values.mean()
+    sums = spread if groups is None else [spread[rows].sum() for rows in _members(groups)]
+    count = len(sums)
+    if count < 2:
+        return math.inf
+    return float(np.sqrt(count / (count - 1) * np.square(sums).sum()) / n)

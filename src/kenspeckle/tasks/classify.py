@@ -46,6 +46,10 @@ class Classify(ClassTask):
             return one_of_k(logits, targets, Loss())
         return one_of_k(logits, targets, self.chosen, self.smoothing)
 
+    def right(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(B,) whether the largest logit is the class's."""
+        return logits.argmax(1) == targets
+
     def shares(self, targets: Tensor) -> Tensor:
         """One-hot (B, K)."""
         return F.one_hot(targets, len(self.classes)).float()

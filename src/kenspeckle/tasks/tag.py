@@ -71,6 +71,10 @@ class Tag(ClassTask):
             return any_of_k(logits, targets, Loss())
         return any_of_k(logits, targets, self.chosen, self.smoothing)
 
+    def right(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(B,) whether each image gets its labels and no other, at a probability of a half."""
+        return ((logits > 0) == (targets > 0.5)).all(1)
+
     def shares(self, targets: Tensor) -> Tensor:
         """They are shares already."""
         return targets

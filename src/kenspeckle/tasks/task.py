@@ -204,6 +204,10 @@ class ClassTask(Task[Network]):
         """(B,) losses; plain ones where `training` is False."""
 
     @abstractmethod
+    def right(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(B,) whether each answer is right as a whole, before any refusal."""
+
+    @abstractmethod
     def shares(self, targets: Tensor) -> Tensor:
         """Targets as (B, K) shares in [0, 1], which images that are mixed can mix."""
 

@@ -23,6 +23,9 @@ from kenspeckle.training.loop import Augment, total_steps, train
 from kenspeckle.training.schedules import make_schedule
 from kenspeckle.training.state import State, Step, copied
 
+# the network, in eval mode, with its best guess at the weights -> how good they are
+Tune = Callable[[nn.Module], "float | Measured"]
+
 FIRST_SAVE_SECONDS = 5.0  # shorter runs are repeated sooner than resumed
 SAVE_SHARE = 0.05  # of the time, at most, goes into snapshots
 
@@ -37,6 +40,27 @@ class EpochRow:
     tune_loss: float | None
     learning_rate: float
     seconds: float
+    train_accuracy: float | None = None
+    tune_accuracy: float | None = None
+    tune_n: int | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the tuning images say of the weights at the end of an epoch.
+
+    Args:
+        loss: by which training is stopped; lower is better.
+        tune_accuracy: share of the `tune_n` tuning images that are answered right, in [0, 1]; None
+            where a task knows no such share.
+        train_accuracy: the same of training images, unchanged ones and without dropout, so that
+            the two can be compared.
+    """
+
+    loss: float
+    train_accuracy: float | None = None
+    tune_accuracy: float | None = None
+    tune_n: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +97,7 @@ def fit(
     network: nn.Module,
     task: Task[Any],
     batches: Batches,
-    tune: Callable[[nn.Module], float] | None,
+    tune: Tune | None,
     recipe: Training,
     folder: Path | None,
     *,
@@ -89,7 +113,7 @@ def fit(
     used up, after at least one update.
 
     Args:
-        tune: network (in eval mode, its best guess at the weights) -> tuning loss, lower is better.
+        tune: how the weights are measured at the end of an epoch; None measures nothing.
         folder: where snapshots go; None takes none.
         augment: as in `train`.
         resume: continue from the newest whole snapshot in `folder`; from the start if none is.
@@ -144,7 +168,7 @@ class _Fit:
         self,
         network: nn.Module,
         batches: Batches,
-        tune: Callable[[nn.Module], float] | None,
+        tune: Tune | None,
         recipe: Training,
         folder: Path | None,
     ) -> None:
@@ -193,10 +217,12 @@ class _Fit:
 
     def end_epoch(self, step: Step) -> float | None:
         """Measure, keep the best, write the row."""
-        weights, tune_loss = step.weights(), None
+        weights, tune_loss, shares = step.weights(), None, ()
         if self.tune is not None:
             start = time.monotonic()
-            tune_loss = measured(self.network, weights, self.tune)
+            found = measured(self.network, weights, self.tune)
+            tune_loss = found.loss
+            shares = (found.train_accuracy, found.tune_accuracy, found.tune_n)
             self.tune_cost = time.monotonic() - start
             better = tune_loss < self.best_loss  # never true of nan
             self.waited = 0 if better else self.waited + 1
@@ -206,7 +232,7 @@ class _Fit:
             self.best = weights if self.recipe.averaging else None
         mean = self.loss_sum / self.loss_count
         row = (step.epoch + 1, step.step, mean, tune_loss, step.learning_rate, self.seconds())
-        self.history.append(EpochRow(*row))
+        self.history.append(EpochRow(*row, *shares))
         return tune_loss
 
     def put_back_best(self) -> None:
@@ -294,17 +320,16 @@ def set_modes(network: nn.Module) -> None:
             module.eval()
 
 
-def measured(
-    network: nn.Module, weights: dict[str, Tensor], tune: Callable[[nn.Module], float]
-) -> float:
-    """The tuning loss of `network` with `weights`; afterwards it is as it was, modes included."""
+def measured(network: nn.Module, weights: dict[str, Tensor], tune: Tune) -> Measured:
+    """What the tuning images say of `weights`; afterwards the network is as before, modes too."""
     modes = {module: module.training for module in network.modules()}
     before = copied(dict(network.state_dict()))
     network.load_state_dict(weights)
     network.eval()
     try:
         with torch.no_grad():
-            return float(tune(network))
+            found = tune(network)
+            return found if isinstance(found, Measured) else Measured(float(found))
     finally:
         network.load_state_dict(before)
         for module, mode in modes.items():

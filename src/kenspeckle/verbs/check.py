@@ -58,9 +58,8 @@ def _looked_deeper(prepared: Prepared, recipe: Recipe, tell: Tell) -> Prepared:
     seen = see(prepared, recipe, tell)
     vectors = unit(seen.vectors[:, -seen.network.widths[-1] :])
     asked = TASKS.load(recipe.task)(prepared.used.classes)
-    bank = Bank.of(
-        recipe, asked, deeply_grouped(prepared, vectors), seen.vectors, seen.network.widths
-    )
+    prepared = deeply_grouped(prepared, vectors)
+    bank = Bank.of(recipe, asked, prepared, seen.vectors, seen.network.widths)
     rows = np.arange(len(prepared.kept))
     with threadpool_limits(1):
         _, chosen, _ = bank.choose(rows)

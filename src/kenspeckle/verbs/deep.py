@@ -25,6 +25,7 @@ def deeply_grouped(prepared: Prepared, vectors: NDArray[np.float32]) -> Prepared
     assert evidence.width is not None
     assert evidence.height is not None
     pairs = alike_pairs(vectors, prepared.images, evidence.width, evidence.height)
+    prepared = replace(prepared, alike=pairs)
     if not pairs:
         return prepared
     links = [(group[0], row) for group in alike_groups(pairs) for row in group[1:]]
@@ -68,5 +69,6 @@ def _about_kept(prepared: Prepared) -> Evidence:
         keys=prepared.keys,
         formats=formats,
         images=prepared.images,
+        alike=prepared.alike,
         **picked,
     )

@@ -20,7 +20,7 @@ from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.heads import FeatureHead
 from kenspeckle.models.runtime import Precision, for_inference, in_parallel
 from kenspeckle.recipe import Training
-from kenspeckle.score import paired_difference
+from kenspeckle.score import paired_difference, standard_error
 from kenspeckle.tasks.task import ClassTask, Network
 from kenspeckle.training.budget import choose_speed
 from kenspeckle.training.fit import fit
@@ -83,7 +83,8 @@ def fine_tuned(start: Start, tell: Tell) -> Tuned:
 
     A quarter of the images is held out. The fixed features with their head and the network that
     went on from there, both without that quarter, answer it; fine-tuning is kept only where the
-    fall of -log p(truth) on these images is larger than its standard error.
+    fall of -log p(truth) on these images is larger than its standard error, in which the images of
+    one group (a patient, a track) count as one.
     """
     tail = start.backbone.tail()
     if not tail:
@@ -104,13 +105,14 @@ def fine_tuned(start: Start, tell: Tell) -> Tuned:
     before, _ = start.task.judge(base, truth)
     after, accuracy = start.task.judge(tuned, truth)
     gain = before - after
-    error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
+    groups = start.prepared.groups_of(outside)
+    error = standard_error(gain, groups)
     row = {
         "name": "fine-tuning the last stages",
         "loss": float(after.mean()),
         "accuracy": accuracy,
         "seconds": round(time.perf_counter() - began, 1),
-        "gain": paired_difference(np.exp(-after), np.exp(-before)).as_dict(),
+        "gain": paired_difference(np.exp(-after), np.exp(-before), groups).as_dict(),
     }
     fall = f"on {len(outside)} held-out images the loss went from {before.mean():.3f} to "
     fall += f"{after.mean():.3f}, a gain of {gain.mean():.3f} with a standard error of {error:.3f}"

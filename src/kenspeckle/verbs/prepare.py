@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from kenspeckle.answer import Finding
+from kenspeckle.data.alike import Alike
 from kenspeckle.data.batch import Chosen, Rows
 from kenspeckle.data.cache import Decoded, decode_all
 from kenspeckle.data.checks import Evidence, run_checks
@@ -46,6 +47,7 @@ class Prepared:
         features: numbers a step, of sequences; 0 for images.
         lengths: (N,) steps of each sequence; None for images.
         evidence: what the checks were shown.
+        alike: pairs of the N that features show to be one picture; None where nobody has looked.
     """
 
     dataset: Dataset
@@ -58,6 +60,7 @@ class Prepared:
     features: int = 0
     lengths: NDArray[np.int64] | None = None
     evidence: Evidence = field(default_factory=Evidence)
+    alike: Sequence[Alike] | None = None
 
     @cached_property
     def used(self) -> Dataset:
@@ -73,6 +76,7 @@ class Prepared:
             keys=[self.keys[i] for i in rows],
             groups=self.groups[rows],
             lengths=None if self.lengths is None else self.lengths[rows],
+            alike=None,
         )
 
     def groups_of(self, rows: Sequence[int] | NDArray[np.int64]) -> list[int] | None:

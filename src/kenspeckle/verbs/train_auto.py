@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,7 +86,7 @@ def train_auto(
         tell(Stage("comparing", k, len(names)))
         each = _share(end, FOLDS * (len(names) - k) + 1)
         contests.append(_contest(dataset, prepared, _with(recipe, name, each), rows, number))
-    winner, verdict, gains = judged(contests)
+    winner, verdict, gains = judged(contests, prepared.groups_of(rows))
     tell(Stage("comparing", words=verdict))
     tried = [_row(contest, winner, gains) for contest in contests]
     chosen = suited(_with(recipe, winner.name, _share(end, 1)), dataset)
@@ -110,21 +110,27 @@ def _with_augmentation(
     return replace(recipe, training=replace(recipe.training, augment=names))
 
 
-def judged(contests: Sequence[Contest]) -> tuple[Contest, str, Mapping[str, Score]]:
-    """Who is taken, the verdict in words, and by how much each differs from the one taken."""
+def judged(
+    contests: Sequence[Contest], groups: Sequence[Hashable] | None = None
+) -> tuple[Contest, str, Mapping[str, Score]]:
+    """Who is taken, the verdict in words, and by how much each differs from the one taken.
+
+    Args:
+        groups: N, where images belong together.
+    """
+
+    def gain(first: Contest, second: Contest) -> Score:
+        return paired_difference(first.right, second.right, groups)
+
     best = max(contests, key=lambda contest: float(contest.right.mean()))
-    equal = [c for c in contests if c is best or _gain(best, c).low <= 0]
+    equal = [c for c in contests if c is best or gain(best, c).low <= 0]
     taken = equal[0]
-    gains = {c.name: _gain(c, taken) for c in contests if c is not taken}
+    gains = {c.name: gain(c, taken) for c in contests if c is not taken}
     if len(equal) == 1:
         return taken, f"{taken.name} is better than the others beyond noise", gains
     others = ", ".join(c.name for c in equal if c is not taken)
     words = f"{taken.name} is taken; it cannot be told from {others} on these images"
     return taken, words, gains
-
-
-def _gain(first: Contest, second: Contest) -> Score:
-    return paired_difference(first.right, second.right)
 
 
 def _share(end: float, trainings: int) -> float:

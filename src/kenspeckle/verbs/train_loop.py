@@ -28,7 +28,7 @@ from kenspeckle.tasks.task import Choices, ClassTask, Network, Task
 from kenspeckle.tasks.translate import Translate
 from kenspeckle.training.budget import choose_speed
 from kenspeckle.training.finder import find_learning_rate
-from kenspeckle.training.fit import Progress, fit
+from kenspeckle.training.fit import Measured, Progress, Tune, fit
 from kenspeckle.training.health import Diagnosis, diagnose, draw
 from kenspeckle.training.loop import Augment, total_steps
 from kenspeckle.training.optimisers import default_learning_rate
@@ -41,6 +41,7 @@ from kenspeckle.verbs.progress import Stage, Tell, quiet
 PIECE = 256  # images at once where nothing is learned
 STATISTICS = 2000  # training images, at most, that mean and deviation are taken from
 Ints = NDArray[np.int64]
+MOST_WATCHED = 2000  # training images that are measured beside the tuning images, each epoch
 MOST_VECTORS = 5000  # training images whose vectors are kept for `unknown` and nearest images
 
 
@@ -88,7 +89,7 @@ def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -
         recipe.to_yaml(extras.folder / "args.yaml")  # a resumed run repeats what was measured
         if augmenting.sheet is not None:
             write_bytes(extras.folder / "augmentation.png", augmenting.sheet)
-    tune = _tuner(prepared, recipe, task, parts.val)
+    tune = _tuner(prepared, recipe, task, parts.val, parts.train)
     history = _run(network, task, batches, tune, recipe, extras, augmenting.change, tell)
     told: dict[str, Any] = {"augmentation": list(augmenting.words)}
     if isinstance(task, ClassTask):
@@ -108,7 +109,7 @@ def trained(prepared: Prepared, recipe: Recipe, rows: Ints, tune_rows: Ints) -> 
     if training.budget_seconds is not None:
         left = training.budget_seconds - (time.perf_counter() - began)
         training = replace(training, budget_seconds=max(1.0, left))
-    tune = _tuner(prepared, recipe, task, tune_rows)
+    tune = _tuner(prepared, recipe, task, tune_rows, rows)
     for _ in fit(network, task, batches, tune, training, None, augment=augmenting.change):
         pass
     return network.to("cpu").to(memory_format=torch.contiguous_format)
@@ -227,25 +228,43 @@ def _health(
     return diagnosis
 
 
-def _tuner(prepared: Prepared, recipe: Recipe, task: Task[Any], rows: Ints) -> Any:
-    """network -> its plain loss on the tuning images, or None where there are none."""
+def _tuner(
+    prepared: Prepared, recipe: Recipe, task: Task[Any], rows: Ints, learned: Ints
+) -> Tune | None:
+    """How good a network's weights are on the tuning images, or None where there are none."""
     if not len(rows):
         return None
-    batches = replace_batches(_batches(prepared, recipe, task, rows))
+    batches = in_order(_batches(prepared, recipe, task, rows))
+    some = learned[:: -(-len(learned) // MOST_WATCHED)]
+    seen = in_order(_batches(prepared, recipe, task, some))
 
-    def tune(network: nn.Module) -> float:
-        device = next(network.parameters()).device
-        total = weight = 0.0
-        for (batch,) in batches.epoch(0):
-            loss = task.loss(network, batch.to(device), next(iter(task.players(network))))
-            total += float(loss) * len(batch)
-            weight += len(batch)
-        return total / weight
+    def tune(network: nn.Module) -> Measured:
+        loss, share = _watched(network, task, batches)
+        _, seen_share = _watched(network, task, seen) if share is not None else (0.0, None)
+        return Measured(loss, seen_share, share, len(rows))
 
     return tune
 
 
-def replace_batches(batches: Batches) -> Batches:
+def _watched(network: nn.Module, task: Task[Any], batches: Batches) -> tuple[float, float | None]:
+    """The plain mean loss, and the share that is answered right where the task knows one."""
+    device = next(network.parameters()).device
+    total = 0.0
+    right: int | None = 0 if isinstance(task, ClassTask) else None
+    for (batch,) in batches.epoch(0):
+        placed = batch.to(device)
+        if isinstance(task, ClassTask):
+            outputs = network(placed.images).float()
+            total += float(task.losses(outputs, placed.targets, False).sum())
+            right = (right or 0) + int(task.right(outputs, placed.targets).sum())
+        else:
+            loss = task.loss(network, placed, next(iter(task.players(network))))
+            total += float(loss) * len(batch)
+    n = len(batches.images)
+    return total / n, None if right is None else right / n
+
+
+def in_order(batches: Batches) -> Batches:
     """The same images in order, each as heavy as the other, in large pieces: for measuring."""
     return Batches(batches.images, batches.targets, batch_size=PIECE)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kenspeckle.answer import Finding
 from kenspeckle.catalogue import Catalogue
+from kenspeckle.data.alike import Alike
 from kenspeckle.data.batch import Rows
 from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.split import Parts
@@ -100,6 +101,7 @@ class Evidence:
         vectors: (M, D) waist features of a trained network, each of length 1.
         probabilities: (M, K) out of fold, by a model that had not seen the image; a row of nan
             where there was none.
+        alike: pairs of the M that show the same picture; None where nobody has looked.
         parts: how the dataset's rows are divided.
 
     Cheap evidence is there in every run of the checks; `vectors` and `probabilities` cost a
@@ -117,6 +119,7 @@ class Evidence:
     images: Rows | None = None
     vectors: NDArray[np.float32] | None = None
     probabilities: NDArray[np.float64] | None = None
+    alike: Sequence[Alike] | None = None
     parts: Parts | None = None
 
 

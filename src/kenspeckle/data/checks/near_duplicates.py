@@ -29,7 +29,9 @@ def check_near_duplicates(dataset: Dataset, evidence: Evidence) -> Iterator[Find
         return
     if evidence.width is None or evidence.height is None:
         return
-    pairs = alike_pairs(evidence.vectors, evidence.images, evidence.width, evidence.height)
+    pairs = evidence.alike
+    if pairs is None:
+        pairs = alike_pairs(evidence.vectors, evidence.images, evidence.width, evidence.height)
     rows = np.arange(len(dataset)) if evidence.rows is None else evidence.rows
     split, labelled, others = [], [], []
     for pair in _unsaid(pairs, evidence):

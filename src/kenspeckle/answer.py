@@ -8,6 +8,24 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True)
+class Place:
+    """Something that stands somewhere in an image: a character that was read, an object.
+
+    Args:
+        name: of the character or the class.
+        probability: in [0, 1].
+        left, top, right, bottom: in pixels of the upright original, from its upper left corner.
+    """
+
+    name: str
+    probability: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
 class Answer:
     """What the model says about one image.
 
@@ -19,6 +37,8 @@ class Answer:
         words: the answer as a person would say it.
         error: why there is no answer, when the file could not be read.
         nearest: the paths of the training images most like it.
+        places: what stands where, of tasks that say so.
+        unsaid: places that were considered and are too unsure to be said.
     """
 
     path: str
@@ -29,6 +49,8 @@ class Answer:
     distance: float | None = None
     error: str | None = None
     nearest: tuple[str, ...] = ()
+    places: tuple[Place, ...] = ()
+    unsaid: tuple[Place, ...] = ()
 
     @property
     def probability(self) -> float:

@@ -23,7 +23,9 @@ class Data:
     image_size: int | None = (
         None  # pixels a side; None is the model's own, or less for small images
     )
+    image_width: int | None = None  # pixels across, where image_size is from top to bottom only
     resize: Literal["pad", "stretch", "crop"] = "pad"  # pad keeps the whole image and its shape
+    looks: Literal["changes", "frames"] = "changes"  # of a clip: what moves, or what is there
     test_share: float = 0.2  # held out for the score, when the folder does not say
     tune_share: float = 0.15  # of the rest, for stopping and temperature, when a loop trains
     folds: int = 5  # cross-validation of feature heads

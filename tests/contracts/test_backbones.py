@@ -17,9 +17,10 @@ from kenspeckle.models.pretrained import make_backbone
 from kenspeckle.models.runtime import for_inference
 from kenspeckle.models.transformer import VisionTransformer
 from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.task import ClassTask
 
 CLASSES = ("a", "b", "c")
-TASKS_OVER_IMAGES = [name for name in TASKS if TASKS.load(name).reads == "images"]
+TASKS_OVER_IMAGES = [name for name in TASKS if issubclass(TASKS.load(name), ClassTask)]
 PAIRS = list(itertools.product(BACKBONES, TASKS_OVER_IMAGES))
 MASKING = [name for name in BACKBONES if make_backbone(name, fresh=True).takes_valid]
 POSITIONS = ["sin2d", "sin1d", "learned", "none"]

@@ -18,12 +18,13 @@ from kenspeckle.models.backbone import Input
 from kenspeckle.models.pretrained import make_backbone
 from kenspeckle.models.sequence import within
 from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.task import ClassTask
 
 CLASSES = ("a", "b", "c")
 FEATURES = 5
 LENGTHS = (1, 3, 9)
 NAMES = [n for n in ENCODERS if ENCODERS.row(n).facts.get("reads", "sequences") == "sequences"]
-TASKS_OVER_SEQUENCES = [name for name in TASKS if TASKS.load(name).reads == "images"]
+TASKS_OVER_SEQUENCES = [name for name in TASKS if issubclass(TASKS.load(name), ClassTask)]
 PAIRS = list(itertools.product(NAMES, TASKS_OVER_SEQUENCES))
 
 

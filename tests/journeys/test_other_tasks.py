@@ -193,7 +193,7 @@ def test_sequences_are_measured(ken, waves, wave_run):
 def test_sequences_are_learned_by_a_gru(ken, waves, tmp_path):
     run = train(ken, waves, tmp_path, "--model", "gru", "--epochs", "2")
     report = json.loads((run / "report.json").read_text("utf-8"))
-    assert (report["model"]["name"], report["sequences"]) == ("gru", True)
+    assert (report["model"]["name"], report["thing"]) == ("gru", "sequence")
     ken("predict", waves / "rising", "-m", best(run)).went_well()
 
 

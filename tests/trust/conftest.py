@@ -147,6 +147,7 @@ def translate_report():
     return {
         **_about("dates"),
         "kind": "translate",
+        "thing": "line",
         "sentence": "It writes the whole line ...",
         "scores": {
             "exact_match_score": proportion(49, 50).as_dict(),

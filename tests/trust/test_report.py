@@ -128,7 +128,7 @@ def test_what_could_not_be_measured_is_said(kind):
 
 
 def test_sequences_are_called_so(make_report):
-    report = make_report() | {"sequences": True}
+    report = make_report() | {"thing": "sequence"}
     assert "measured on 60 held-out sequences" in sentence(report)
 
 
@@ -156,7 +156,7 @@ def test_a_card_of_labels_lines_or_sequences_says_what_it_is(
     assert "# Which of 2 labels an image has" in card(tag_report, ("ночь", HOSTILE))
     assert "| ночь | 30 | 80 % (67 to 89) |" in card(tag_report, ("ночь", HOSTILE))
     assert "pipeline_tag: translation" in card(translate_report, ())
-    told = card(make_report() | {"sequences": True}, ("cat", "dog", "owl"))
+    told = card(make_report() | {"thing": "sequence"}, ("cat", "dog", "owl"))
     assert "# Which of 3 classes a sequence is" in told
     assert "pipeline_tag" not in told
 
@@ -384,7 +384,7 @@ def visible(text):
 
 
 def test_a_page_on_sequences_speaks_of_no_images(make_full_report):
-    report = make_full_report() | {"sequences": True, "data": {"name": "x"}, "findings": []}
+    report = make_full_report() | {"thing": "sequence", "data": {"name": "x"}, "findings": []}
     report["measured"] = {"n": 60, "how": "60 sequences held out for the test"}
     report["model"] = {"name": "gru"}
     report["overfitting"] = None

@@ -202,4 +202,4 @@ def test_sequences_have_no_pictures(ken, tmp_path):
             np.save(tmp_path / "waves" / name / f"{i}.npy", random.normal(size=(5, 2)))
     ken("train", tmp_path / "waves", "--epochs", "1", "--project", tmp_path, "-q").went_well()
     assert Page(tmp_path / "exp" / "report.html").images == []
-    assert report_of(tmp_path / "exp")["sequences"]
+    assert report_of(tmp_path / "exp")["thing"] == "sequence"

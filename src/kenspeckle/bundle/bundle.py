@@ -107,6 +107,7 @@ class Bundle:
                 config.classes,
                 head="pooled" if config.head == "features" else config.head,
                 image_size=config.image_size,
+                fit=config.fit,
                 pool=config.pool,
                 **config.settings,
             )

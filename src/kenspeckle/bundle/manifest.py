@@ -6,8 +6,9 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
+from kenspeckle.data.fit import Fit
 from kenspeckle.errors import BundleError
 from kenspeckle.models.backbone import Positions
 from kenspeckle.models.heads import Pool, Transform
@@ -35,7 +36,8 @@ class Config:
         classes: K names; an index into this is a label's number.
         head: `features`, `pooled`, `flatten` or `sigmoid`; `widths` and `transform` belong to
             `features`, `pool` to `pooled`.
-        image_size, resize: how an image becomes a square.
+        image_size, resize: how an image becomes a square; `image_width` where it is none;
+            `looks` is what is seen of a clip.
         precision: what the network ran in when its answers were measured.
         positions: of a Transformer's tokens.
         features: numbers a step, where it reads sequences; 0 for images.
@@ -52,6 +54,8 @@ class Config:
     head: str
     image_size: int
     resize: str
+    image_width: int | None = None
+    looks: str = "changes"
     precision: str = "float32"
     widths: tuple[int, ...] = ()
     transform: str | None = None
@@ -63,6 +67,12 @@ class Config:
     paths: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fit(self) -> Fit:
+        """How an image becomes what the network sees."""
+        looks = cast(Any, self.looks)
+        return Fit(self.image_size, cast(Any, self.resize), self.image_width, looks)
 
     def to_json(self) -> bytes:
         """Stable bytes: the same config gives the same file."""
@@ -101,9 +111,10 @@ def _impossible(config: Config) -> str:
         "a name is not text": all(isinstance(text, str) for text in texts),
         "its class list is empty or repeats a name": len(set(config.classes)) > 0
         and len(set(config.classes)) == len(config.classes),
-        "its image size is impossible": type(config.image_size) is int
-        and 0 < config.image_size <= 4096,
+        "its image size is impossible": _is_side(config.image_size)
+        and (config.image_width is None or _is_side(config.image_width)),
         "its way of resizing is not known": config.resize in ("pad", "stretch", "crop"),
+        "its way of looking at clips is not known": config.looks in ("changes", "frames"),
         "its precision is not known": config.precision in ("float32", "bfloat16"),
         "its head is not known": config.head in ("features", "pooled", "flatten", "sigmoid"),
         "its way of pooling is not known": config.pool in get_args(Pool),
@@ -125,6 +136,10 @@ def _impossible(config: Config) -> str:
         "its training images and labels differ in number": len(config.paths) == len(config.labels),
     }
     return next((words for words, holds in checks.items() if not holds), "")
+
+
+def _is_side(value: object) -> bool:
+    return type(value) is int and 0 < value <= 4096
 
 
 def _is_positive(value: object) -> bool:

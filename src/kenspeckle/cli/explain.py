@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,8 @@ def explain(
 ) -> None:
     """Draw where an answer comes from, and name the training images most like it.
 
-    The picture holds the image at the left and the heat at the right.
+    The picture holds the image at the left and the heat at the right; of a model that says what
+    stands where, the image with everything it names outlined and numbered.
 
     Example:
 
@@ -40,8 +42,14 @@ def explain(
     told = run(recogniser, image, picture, label, method)
     if json:
         found = {"path": str(image), "words": told.words, "nearest": dict(told.nearest)}
-        terminal.print_json({**found, "picture": str(picture)})
+        places = [asdict(place) for place in told.places]
+        terminal.print_json({**found, "places": places, "picture": str(picture)})
         return
     lines = [f"{image}: {told.words}", f"picture {picture}"]
+    lines += [
+        f"{i:>4}    {p.name} ({100 * p.probability:.0f} %) at {p.left:.0f}, {p.top:.0f} to "
+        f"{p.right:.0f}, {p.bottom:.0f}"
+        for i, p in enumerate(told.places, 1)
+    ]
     lines += [f"alike   {path} ({label})" for path, label in told.nearest.items()]
     terminal.console.print("\n".join(lines), soft_wrap=True, markup=False)

@@ -18,7 +18,7 @@ Folder = Annotated[
 ]
 
 # What stands for the next sample in the line that says how to go on.
-ASKED = {"images": "PHOTO", "sequences": "FILE", "pairs": "STRING"}
+ASKED = {"images": "PHOTO", "sequences": "FILE", "pairs": "STRING", "clips": "CLIP"}
 
 
 def train(
@@ -37,6 +37,10 @@ def train(
     pos: Annotated[
         str | None, typer.Option("--pos", help="sin2d, sin1d, learned or none (Transformer).")
     ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", help="Of fixed features: lda, logistic, ...; read: ctc, decoder."),
+    ] = None,
     loss: Annotated[
         str | None, typer.Option("--loss", help="auto, cross-entropy, balanced or focal.")
     ] = None,
@@ -53,7 +57,8 @@ def train(
         str | None, typer.Option("--batch-size", "--batch", "-b", help="A number, or `full`.")
     ] = None,
     imgsz: Annotated[
-        int | None, typer.Option("--imgsz", "--img-size", help="Pixels a side.")
+        str | None,
+        typer.Option("--imgsz", "--img-size", help="Pixels a side, or HEIGHTxWIDTH."),
     ] = None,
     resize: Annotated[str | None, typer.Option("--resize", help="pad, stretch or crop.")] = None,
     lr: Annotated[
@@ -123,10 +128,11 @@ def train(
         "model": model,
         "pool": pool,
         "positions": pos,
+        "head": head,
         "loss": loss,
         "weights": weights,
         "freeze": _yes(freeze),
-        "data.image_size": imgsz,
+        **_sides(imgsz),
         "data.resize": resize,
         "data.seed": seed,
         "training.seed": seed,
@@ -165,7 +171,7 @@ def train(
         else:
             if source is None:
                 raise UsageError("Say which images to train on: `ken train FOLDER`.")
-            start = Recipe.from_yaml(recipe) if recipe else Recipe()
+            start = Recipe.from_yaml(recipe) if recipe else None
             if dry_run:
                 plan = planned(
                     source,
@@ -210,6 +216,20 @@ def _yes(text: str | None) -> bool | None:
     if text.lower() in ("no", "false", "none"):
         return False
     raise UsageError(f"--freeze should be yes or no, found '{text}'.")
+
+
+def _sides(text: str | None) -> dict[str, int]:
+    """Settings for `--imgsz 224` or `--imgsz 32x128`."""
+    if text is None:
+        return {}
+    sides = re.fullmatch(r"([1-9][0-9]*)(?:x([1-9][0-9]*))?", text)
+    if sides is None:
+        raise UsageError(f"--imgsz should be pixels, such as 224 or 32x128; found '{text}'.")
+    high, wide = sides.groups()
+    return {
+        "data.image_size": int(high),
+        **({} if wide is None else {"data.image_width": int(wide)}),
+    }
 
 
 def _batch(text: str | None) -> int | str | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kenspeckle.cli import options, terminal
+from kenspeckle.words import Title
+
+if TYPE_CHECKING:
+    from kenspeckle.tasks.task import Task
 
 
 def val(
@@ -51,14 +55,17 @@ def val(
         f"measured on {result.report['measured']['n']} {recogniser.reads} "
         f"({result.report['measured']['how']})"
     )
-    rows = [[name.replace("_", " "), _value(name, score)] for name, score in scores.items()]
+    rows = [
+        [name.replace("_", " "), _value(recogniser.task.titles.get(name), score)]
+        for name, score in scores.items()
+    ]
     if "refused" in result.report:
         rows.append(["refused as unknown", terminal.percent(result.report["refused"])])
     terminal.print_table(["score", "value (95 % interval)"], rows)
-    _print_details(result.report, recogniser.reads)
+    _print_details(result.report, recogniser.reads, recogniser.task)
 
 
-def _print_details(report: Mapping[str, Any], reads: str) -> None:
+def _print_details(report: Mapping[str, Any], reads: str, task: Task[Any]) -> None:
     """The table of what stands behind the scores: classes, labels, or strings written wrongly."""
     for kind, key in (("class", "classes"), ("label", "labels")):
         if key in report:
@@ -71,13 +78,15 @@ def _print_details(report: Mapping[str, Any], reads: str) -> None:
                 for row in report[key]
             ]
             terminal.print_table([kind, reads, "found", "right when said"], each)
+    for table in task.tables(report):
+        terminal.print_table([name.lower() for name in table.head], [list(r) for r in table.rows])
     wrong = [row for row in report.get("examples", ()) if row["said"] != row["label"]]
     if wrong:
         each = [[row["path"], row["label"], row["said"] or "not answered"] for row in wrong]
         terminal.print_table(["wrong", "should be", "written"], each)
 
 
-def _value(name: str, score: dict[str, float]) -> str:
-    if name == "nll_error":
+def _value(title: Title | None, score: dict[str, float]) -> str:
+    if title is None or not title.is_share:
         return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}, n = {score['n']})"
     return terminal.percent(score)

@@ -124,9 +124,9 @@ def _near(vectors: Floats) -> Ints:
 def _grey(images: Rows, row: int, width: int, height: int) -> NDArray[np.uint8]:
     """(64, 64) grey of a picture without what was padded, whatever its shape."""
     square = images[torch.tensor([row])][0].permute(1, 2, 0).contiguous().numpy()
-    size = len(square)
-    wide, high = Fit(size).inner(width, height)
-    left, top = (size - wide) // 2, (size - high) // 2
+    fit = Fit(square.shape[0], across=square.shape[1])
+    wide, high = fit.inner(width, height)
+    left, top = (fit.shape[1] - wide) // 2, (fit.shape[0] - high) // 2
     content = square[top : top + high, left : left + wide]
     # Whether it was padded, stretched or cropped to a square shows where padding would be.
     grey_around = (square == GREY).sum() - (content == GREY).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -90,7 +91,7 @@ def decode_all(
     pools = open_pools(fit, folder or cache_folder())
     keys: dict[int, bytes] = {}
     faults: dict[int, UnreadableImage] = {}
-    step = max(_CHUNK_MIN, min(_CHUNK_MAX, _CHUNK_BYTES // (3 * fit.size**2)))
+    step = max(_CHUNK_MIN, min(_CHUNK_MAX, _CHUNK_BYTES // (3 * math.prod(fit.shape))))
     with pools[0], pools[1], ThreadPoolExecutor(os.cpu_count()) as workers:
         for start in range(0, len(sources), step):
             chunk = sources[start : start + step]
@@ -112,8 +113,8 @@ def open_pools(fit: Fit, folder: Path | None) -> tuple[Pool, Pool]:
     grey, colour = (
         Pool.open(
             folder,
-            f"images-{fit.size}-{fit.mode}-{channels}-v{DECODER_VERSION}",
-            (fit.size, fit.size, channels),
+            f"images-{fit.name}-{channels}-v{DECODER_VERSION}",
+            (*fit.shape, channels),
             np.uint8,
             FACTS,
         )
@@ -196,7 +197,7 @@ def _collected(
     facts[is_grey] = pools[0].facts[grey[is_grey]]
     facts[~is_grey] = pools[1].facts[colour[~is_grey]]
     return Decoded(
-        images=Pixels(pools, is_grey, np.where(is_grey, grey, colour), fit.size),
+        images=Pixels(pools, is_grey, np.where(is_grey, grey, colour), fit.shape),
         rows=np.array(list(keys), dtype=np.int64),
         faults=faults,
         keys=names,
@@ -226,7 +227,7 @@ def _ready_arrays(sources: Sequence[Source], fit: Fit) -> list[NDArray[np.uint8]
         if not isinstance(source, ArrayRow):
             return None
         arrays[id(source.array)] = source.array
-    if not arrays or any(array.shape[1:3] != (fit.size, fit.size) for array in arrays.values()):
+    if not arrays or any(array.shape[1:3] != fit.shape for array in arrays.values()):
         return None
     return list(arrays.values())
 
@@ -237,27 +238,26 @@ def _from_arrays(
     progress: Callable[[int, int], None] | None,
 ) -> Decoded:
     """Rows of arrays that need no work: nothing is decoded, nothing goes to the disk."""
-    count, size = len(sources), arrays[0].shape[1]
+    count, (high, wide) = len(sources), arrays[0].shape[1:3]
     rows_of: dict[int, list[tuple[int, int]]] = {}
     for row, source in enumerate(sources):
         if isinstance(source, ArrayRow):
             rows_of.setdefault(id(source.array), []).append((row, source.row))
     channels = max(1 if array.ndim == 3 else array.shape[3] for array in arrays)
-    images = np.empty((count, size, size, channels), dtype=np.uint8)
+    images = np.empty((count, high, wide, channels), dtype=np.uint8)
     for array in arrays:
         to, origin = np.array(rows_of[id(array)]).T
-        images[to] = array[origin].reshape(len(to), size, size, -1)
+        images[to] = array[origin].reshape(len(to), high, wide, -1)
     keys = [_key(source, source.read()) for source in sources]
     if progress is not None:
         progress(count, count)
-    sides = np.full(count, size, dtype=np.int64)
     return Decoded(
         images=Pixels.of(images),
         rows=np.arange(count),
         faults={},
         keys=keys,
-        width=sides,
-        height=sides,
+        width=np.full(count, wide, dtype=np.int64),
+        height=np.full(count, high, dtype=np.int64),
         perceptual=np.zeros(count, dtype=np.uint64),
         formats=("ARRAY",) * count,
     )

@@ -154,9 +154,10 @@ def _contents(images: Rows, width: Ints, height: Ints) -> Iterator[Tensor]:
     for start in range(0, len(images), _PIECE):
         rows = torch.arange(start, min(start + _PIECE, len(images)))
         for row, square in zip(rows.tolist(), images[rows], strict=True):
-            size = square.shape[-1]
-            across, down = Fit(size).inner(float(width[row]), float(height[row]))
-            top, left = (size - down) // 2, (size - across) // 2
+            high, wide = square.shape[-2:]
+            fit = Fit(high, across=wide)
+            across, down = fit.inner(float(width[row]), float(height[row]))
+            top, left = (high - down) // 2, (wide - across) // 2
             edges = torch.cat([square[:, :top].flatten(), square[:, :, :left].flatten()])
             if (edges == GREY).all():  # else it was stretched or cropped, and all is content
                 square = square[:, top : top + down, left : left + across]

@@ -18,7 +18,8 @@ from kenspeckle.data.source import Source
 from kenspeckle.errors import DataError, nearest
 
 Split = Literal["train", "val", "test"]
-Reads = Literal["images", "sequences", "pairs"]
+Reads = Literal["images", "sequences", "pairs", "clips"]
+Means = Literal["class", "tags", "text", "boxes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,17 @@ def joined_tags(names: Iterable[str]) -> str:
     return ";".join(class_list(names)) or "-"
 
 
+def _names_in(label: str, means: Means) -> tuple[str, ...]:
+    """The classes that a label names."""
+    if means == "tags":
+        return tags_in(label)
+    if means == "boxes":
+        from kenspeckle.data.boxes import boxes_in  # it sorts as this file does
+
+        return tuple(box.name for box in boxes_in(label))
+    return (label,) if means == "class" else ()
+
+
 @dataclass(frozen=True)
 class Dataset:
     """An ordered, immutable list of samples and the names its labels use.
@@ -90,7 +102,8 @@ class Dataset:
         layout: how the data was read, in words: said to the user.
         notes: what was left out or chosen while reading (hidden files, a table that won): said too.
         reads: what a sample is: an image, a sequence, or a pair of strings.
-        is_tagged: a label may name several classes, `;` between them.
+        means: what a label is: the name of a class; several of them, `;` between them; a text that
+            is no name; boxes with names, as `data/boxes.py` writes them.
     """
 
     root: Path
@@ -99,10 +112,15 @@ class Dataset:
     layout: str = ""
     notes: tuple[str, ...] = ()
     reads: Reads = "images"
-    is_tagged: bool = False
+    means: Means = "class"
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def is_tagged(self) -> bool:
+        """Whether a label may name several classes."""
+        return self.means == "tags"
 
     def targets(self) -> NDArray[np.int64]:
         """(N,) class numbers; -1 where there is no label."""
@@ -113,18 +131,18 @@ class Dataset:
 
     def labels_of(self, sample: Sample) -> tuple[str, ...]:
         """The classes that a sample of this dataset belongs to."""
-        if sample.label is None:
-            return ()
-        return tags_in(sample.label) if self.is_tagged else (sample.label,)
+        return () if sample.label is None else _names_in(sample.label, self.means)
 
-    def tagged(self) -> Dataset:
-        """The same samples, with labels that may name several classes, each by itself."""
-        samples = tuple(
-            s if s.label is None else replace(s, label=joined_tags(tags_in(s.label)))
-            for s in self.samples
-        )
-        classes = class_list(name for s in samples if s.label for name in tags_in(s.label))
-        return replace(self, samples=samples, classes=classes, is_tagged=True)
+    def meaning(self, means: Means) -> Dataset:
+        """The same samples, their labels read as something else than the name of a class."""
+        samples = self.samples
+        if means == "tags":
+            samples = tuple(
+                s if s.label is None else replace(s, label=joined_tags(tags_in(s.label)))
+                for s in samples
+            )
+        names = (n for s in samples if s.label is not None for n in _names_in(s.label, means))
+        return replace(self, samples=samples, classes=class_list(names), means=means)
 
     def counts(self) -> dict[str, int]:
         """How many images each class has, in class order; zeros included."""

@@ -1,4 +1,4 @@
-"""How an image becomes a square."""
+"""How an image becomes a square, or a rectangle."""
 
 from __future__ import annotations
 
@@ -16,31 +16,52 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How an image becomes a square.
+    """How an image becomes a square, or a rectangle.
 
     Args:
-        size: pixels a side.
+        size: pixels a side; from top to bottom of a rectangle.
         mode: `pad` resizes it whole, keeps its shape and fills the rest with mid grey (128);
             `stretch` resizes it whole and changes its shape; `crop` fills the square and loses
             what lies outside the middle.
+        across: pixels from left to right; None is a square.
+        looks: what is seen of a clip: how each frame differs from the one before, or frames.
     """
 
     size: int
     mode: Literal["pad", "stretch", "crop"] = "pad"
+    across: int | None = None
+    looks: Literal["changes", "frames"] = "changes"
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"a side of {self.size} pixels")
+        if min(self.shape) < 1:
+            raise ValueError(f"sides of {self.shape} pixels")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels from top to bottom and from left to right."""
+        return self.size, self.across or self.size
+
+    @property
+    def name(self) -> str:
+        """What tells it from others in the name of a file."""
+        sides = f"{self.size}" if self.across is None else f"{self.size}x{self.across}"
+        return f"{sides}-{self.mode}"
+
+    def turned(self) -> Fit:
+        """The same for an image that lies on its side."""
+        high, wide = self.shape
+        return Fit(wide, self.mode, high)
 
     def inner(self, width: float, height: float) -> tuple[int, int]:
         """Width and height that an image's content has inside the square; 1 or more.
 
-        >>> Fit(224).inner(4000, 3000)
-        (224, 168)
+        >>> Fit(224).inner(4000, 3000), Fit(32, across=128).inner(200, 100)
+        ((224, 168), (64, 32))
         """
+        high, wide = self.shape
         if self.mode != "pad":
-            return self.size, self.size
-        scale = self.size / max(width, height)
+            return wide, high
+        scale = min(wide / width, high / height)
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     def box(self, box: Box) -> Box:
@@ -52,9 +73,41 @@ class Fit:
         if self.mode != "crop":
             return box
         width, height = box[2] - box[0], box[3] - box[1]
-        side = min(width, height)
-        left, top = box[0] + (width - side) / 2, box[1] + (height - side) / 2
-        return left, top, left + side, top + side
+        high, wide = self.shape
+        scale = min(width / wide, height / high)
+        across, down = wide * scale, high * scale
+        left, top = box[0] + (width - across) / 2, box[1] + (height - down) / 2
+        return left, top, left + across, top + down
+
+    def shares(self, boxes: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+        """Boxes in pixels of an original -> in shares of what the network sees, in [0, 1].
+
+        Args:
+            boxes: (N, 4) left, top, right, bottom.
+            size: width and height of the original.
+
+        >>> Fit(100).shares(np.array([[0.0, 0.0, 200.0, 50.0]]), (200, 100)).tolist()
+        [[0.0, 0.25, 1.0, 0.5]]
+        """
+        scale, shift = self._onto(size)
+        return boxes * scale + shift
+
+    def pixels(self, boxes: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+        """`shares` undone, cut to the original's edges."""
+        scale, shift = self._onto(size)
+        limits = np.array([*size, *size], dtype=np.float64)
+        return np.clip((boxes - shift) / scale, 0, limits)
+
+    def _onto(self, size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Factor and shift (4,) from pixels of an original to shares."""
+        kept = self.box((0.0, 0.0, float(size[0]), float(size[1])))
+        across, down = kept[2] - kept[0], kept[3] - kept[1]
+        inner = self.inner(across, down)
+        high, wide = self.shape
+        scale = np.array([inner[0] / across / wide, inner[1] / down / high])
+        left = ((wide - inner[0]) // 2) / wide - kept[0] * scale[0]
+        top = ((high - inner[1]) // 2) / high - kept[1] * scale[1]
+        return np.tile(scale, 2), np.array([left, top, left, top])
 
 
 def resized(image: Image.Image, fit: Fit, box: Box) -> Image.Image:
@@ -70,11 +123,12 @@ def resized(image: Image.Image, fit: Fit, box: Box) -> Image.Image:
 
 
 def square(pixels: NDArray[np.uint8], fit: Fit) -> NDArray[np.uint8]:
-    """(size, size, C): (H, W, C) content of at most that size in the middle of mid grey."""
+    """`fit.shape` and channels: (H, W, C) content of at most that size in the middle of grey."""
     height, width, channels = pixels.shape
-    if (height, width) == (fit.size, fit.size):
+    high, wide = fit.shape
+    if (height, width) == (high, wide):
         return pixels
-    filled = np.full((fit.size, fit.size, channels), GREY, dtype=np.uint8)
-    top, left = (fit.size - height) // 2, (fit.size - width) // 2
+    filled = np.full((high, wide, channels), GREY, dtype=np.uint8)
+    top, left = (high - height) // 2, (wide - width) // 2
     filled[top : top + height, left : left + width] = pixels
     return filled

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ class Pixels:
     """Images that are fetched by number, from memory where they fit, else from mapped files.
 
     Args:
-        pools: of grey (size, size, 1) and of colour (size, size, 3) pictures.
+        pools: of grey (H, W, 1) and of colour (H, W, 3) pictures.
         is_grey: (N,) which pool image i is in.
         places: (N,) its row there.
     """
@@ -26,20 +28,20 @@ class Pixels:
         pools: tuple[Pool, Pool],
         is_grey: NDArray[np.bool_],
         places: NDArray[np.int64],
-        size: int,
+        shape: tuple[int, int],
     ) -> None:
         self._grey, self._colour = pools
-        self._is_grey, self._places, self.size = is_grey, places, size
+        self._is_grey, self._places, self.shape = is_grey, places, shape
         self.channels = 1 if bool(is_grey.all()) else 3
         self._all: Tensor | None = None
-        if len(places) * size * size * self.channels <= IN_MEMORY_BYTES:
+        if len(places) * math.prod(shape) * self.channels <= IN_MEMORY_BYTES:
             self._all = self._gather(np.arange(len(places)))
 
     @classmethod
     def of(cls, images: NDArray[np.uint8]) -> Pixels:
-        """Pixels of (N, size, size, C) images that are in memory already."""
+        """Pixels of (N, H, W, C) images that are in memory already."""
         pixels = cls.__new__(cls)
-        pixels.size, pixels.channels = images.shape[1], images.shape[3]
+        pixels.shape, pixels.channels = images.shape[1:3], images.shape[3]
         pixels._all = torch.from_numpy(images)
         return pixels
 
@@ -47,16 +49,16 @@ class Pixels:
         return len(self._places) if self._all is None else len(self._all)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        """(b, channels, size, size) uint8, channels last in memory."""
+        """(b, channels, H, W) uint8, channels last in memory."""
         images = self._gather(rows.numpy()) if self._all is None else self._all[rows]
         return images.permute(0, 3, 1, 2)
 
     def tensor(self) -> Tensor:
-        """All of them, (N, channels, size, size) uint8, in memory."""
+        """All of them, (N, channels, H, W) uint8, in memory."""
         return self[torch.arange(len(self))]
 
     def _gather(self, rows: NDArray[np.int64]) -> Tensor:
-        out = np.empty((len(rows), self.size, self.size, self.channels), dtype=np.uint8)
+        out = np.empty((len(rows), *self.shape, self.channels), dtype=np.uint8)
         grey, places = self._is_grey[rows], self._places[rows]
         if grey.any():
             out[grey] = self._grey.take(places[grey])  # one channel spreads over three

@@ -111,7 +111,7 @@ def read_bytes(source: Source) -> bytes:
 def from_array(pixels: NDArray[np.uint8], fit: Fit | None = None) -> Picture:
     """(H, W, C) uint8 pixels as they are, fitted into a square if `fit` is given."""
     height, width, channels = pixels.shape
-    if fit is not None and (height, width) != (fit.size, fit.size):
+    if fit is not None and (height, width) != fit.shape:
         image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
         pixels = square(_array(resized(image, fit, (0, 0, width, height))), fit)
     return Picture(pixels, width, height, "ARRAY")
@@ -209,7 +209,7 @@ def _finished(
 ) -> Picture:
     """Resize first, then turn: the smaller image is quicker to turn."""
     if fit is not None:
-        image = resized(image, fit, box)
+        image = resized(image, fit.turned() if turn in _SIDEWAYS else fit, box)
     if turn is not None:
         image = image.transpose(turn)
     width, height = size[::-1] if turn in _SIDEWAYS else size
@@ -250,6 +250,7 @@ def _draft(image: ImageFile.ImageFile, fit: Fit) -> Box | None:
     A 12-megapixel photo at 224 px: 25 ms instead of 136 ms, 47 dB from the full decode; with once
     instead of twice the size 42 dB at worst, with three times 53 dB at 32 ms (13 photos, 2 cores).
     """
+    fit = Fit(max(fit.shape), fit.mode)  # wide enough whichever way the image will be turned
     box = fit.box((0, 0, *image.size))
     scale = min(w / (box[i + 2] - box[i]) for i, w in enumerate(fit.inner(*image.size)))
     wanted = (max(1, int(2 * scale * image.width)), max(1, int(2 * scale * image.height)))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kenspeckle.data.dataset import Dataset, Sample, class_list
+from kenspeckle.data.dataset import Dataset, Means, Reads, Sample, class_list
 from kenspeckle.data.layouts.archive import is_archive, list_archive
 from kenspeckle.data.layouts.arrays import find_arrays, read_arrays
+from kenspeckle.data.layouts.boxes import EXPECTED as EXPECTED_BOXES
+from kenspeckle.data.layouts.boxes import read_boxes
+from kenspeckle.data.layouts.clips import EXPECTED as EXPECTED_CLIPS
+from kenspeckle.data.layouts.clips import read_clip_folders
 from kenspeckle.data.layouts.folders import (
     EXPECTED,
     read_any_images,
@@ -39,7 +43,8 @@ def scan(
     *,
     columns: Columns | None = None,
     labelled: bool = True,
-    tagged: bool = False,
+    means: Means = "class",
+    reads: Reads = "images",
 ) -> Dataset:
     """The images at `data`: a folder, an archive, a table, an array file or, unlabelled, an image.
 
@@ -53,7 +58,8 @@ def scan(
             the column's name.
         labelled: False for images whose labels nobody knows; every label is then None, and every
             image in every folder is taken.
-        tagged: whether a label may name several classes, as in `wet;dark`.
+        means: what a label is, as in `Dataset`.
+        reads: `clips` where folders of frames, animated images and videos are wanted.
 
     Raises:
         DataError: there is no such place, it has no layout that is known, or there are several
@@ -62,9 +68,12 @@ def scan(
         UsageError: `columns` has a meaning that no column can have.
     """
     check_wanted(columns)
-    dataset, several = _scanned(Path(data), columns, labelled)
-    if tagged:
-        return dataset.tagged()
+    layouts = BOXES if means == "boxes" and labelled else LAYOUTS
+    if reads == "clips":
+        layouts = CLIPS
+    dataset, several = _scanned(Path(data), columns, labelled, layouts)
+    if means != "class":
+        return dataset.meaning(means)
     if several:
         raise DataError(
             f"{several}. For several labels an image say --task tag; else keep one in each row."
@@ -72,15 +81,17 @@ def scan(
     return dataset
 
 
-def _scanned(path: Path, columns: Columns | None, labelled: bool) -> tuple[Dataset, str]:
+def _scanned(
+    path: Path, columns: Columns | None, labelled: bool, layouts: Sequence[Layout]
+) -> tuple[Dataset, str]:
     """The dataset, and where the first label with several names stands."""
     if not path.exists():
         raise DataError(f"There is no {path}{_neighbour(path)}")
     if path.is_dir():
-        return _from_listing(_unwrapped(list_folder(path)), columns, labelled)
+        return _from_listing(_unwrapped(list_folder(path)), columns, labelled, layouts)
     if is_archive(path):
-        return _from_listing(_unwrapped(list_archive(path)), columns, labelled)
-    return _from_file(path, columns, labelled)
+        return _from_listing(_unwrapped(list_archive(path)), columns, labelled, layouts)
+    return _from_file(path, columns, labelled, layouts)
 
 
 def _neighbour(path: Path) -> str:
@@ -136,13 +147,21 @@ def _by_sequences(listing: Listing, columns: Columns | None, labelled: bool) -> 
     return read_sequence_folders(listing, labelled)
 
 
+def _by_boxes(listing: Listing, columns: Columns | None, labelled: bool) -> Found | None:
+    return read_boxes(listing, columns, labelled)
+
+
 LAYOUTS: tuple[Layout, ...] = (_by_table, _by_arrays, _by_sequences, _by_folders)
+BOXES: tuple[Layout, ...] = (_by_boxes,)
+CLIPS: tuple[Layout, ...] = (read_clip_folders,)
 
 
-def _from_listing(listing: Listing, columns: Columns | None, labelled: bool) -> tuple[Dataset, str]:
+def _from_listing(
+    listing: Listing, columns: Columns | None, labelled: bool, layouts: Sequence[Layout]
+) -> tuple[Dataset, str]:
     """The dataset that the first fitting layout finds."""
     notes = listing.notes
-    for layout in LAYOUTS:
+    for layout in layouts:
         try:
             found = layout(listing, columns, labelled)
         except DataError as error:
@@ -151,10 +170,15 @@ def _from_listing(listing: Listing, columns: Columns | None, labelled: bool) -> 
             notes = (*notes, *found.notes)
             if found.samples:
                 return _dataset(listing.root, found, notes)
-    raise DataError(f"{listing.root} has no layout that is known. {EXPECTED}")
+    expected = EXPECTED
+    if layouts is BOXES or layouts is CLIPS:
+        expected = EXPECTED_BOXES if layouts is BOXES else EXPECTED_CLIPS
+    raise DataError(f"{listing.root} has no layout that is known. {expected}")
 
 
-def _from_file(path: Path, columns: Columns | None, labelled: bool) -> tuple[Dataset, str]:
+def _from_file(
+    path: Path, columns: Columns | None, labelled: bool, layouts: Sequence[Layout]
+) -> tuple[Dataset, str]:
     """The dataset in a single file: a table, an array or an image."""
     listing = Listing(
         root=path.parent,
@@ -164,6 +188,8 @@ def _from_file(path: Path, columns: Columns | None, labelled: bool) -> tuple[Dat
         read=lambda name: read_whole(path.parent / name),
         is_complete=False,
     )
+    if layouts is BOXES or layouts is CLIPS:
+        return _from_listing(listing, columns, labelled, layouts)
     if suffix(path.name) in TABLE_SUFFIXES:
         table = parse_table(path.name, read_whole(path))
         found = read_table(listing, table, columns, labelled)

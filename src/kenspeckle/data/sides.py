@@ -17,20 +17,36 @@ LOOKED_AT = 25
 
 def typical_side(dataset: Dataset) -> int | None:
     """The median of the longer sides of 25 images, in pixels; None if none is known."""
-    rows = np.unique(np.linspace(0, len(dataset) - 1, LOOKED_AT).astype(int))
-    sides = [side for row in rows if (side := _side(dataset.samples[row].source)) is not None]
+    sides = [max(size) for size in _sizes(dataset)]
     return int(np.median(sides)) if sides else None
 
 
-def _side(source: Source) -> int | None:
+def typical_shape(dataset: Dataset) -> tuple[int, int] | None:
+    """Height in pixels, and a width for it that nine in ten of 25 images fit into whole."""
+    sizes = _sizes(dataset)
+    if not sizes:
+        return None
+    height = np.median([high for _, high in sizes])
+    return int(height), int(np.ceil(height * np.quantile([w / h for w, h in sizes], 0.9)))
+
+
+def _sizes(dataset: Dataset) -> list[tuple[int, int]]:
+    """Width and height of some images, as they are stored."""
+    rows = np.unique(np.linspace(0, len(dataset) - 1, LOOKED_AT).astype(int))
+    found = (_size(dataset.samples[row].source) for row in rows)
+    return [size for size in found if size is not None]
+
+
+def _size(source: Source) -> tuple[int, int] | None:
     """From the header alone; what is damaged is found later, when it is decoded."""
     if isinstance(source, ArrayRow):
-        return max(source.pixels().shape[:2])
+        high, wide = source.pixels().shape[:2]
+        return wide, high
     try:
         content = source.read()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content)) as image:
-                return max(image.size)
+                return image.size
     except (UnreadableImage, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

@@ -8,6 +8,7 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +134,12 @@ class Text:
         return self.text.encode("utf-8", "surrogatepass")
 
 
-Source = File | Span | ZipMember | ArrayRow | Text
+class Source(Protocol):
+    """What has bytes of its own: a file, a piece of one, a row of an array, a string, a clip."""
+
+    def read(self) -> bytes:
+        """Its bytes: what a content hash is made of."""
+        ...
 
 
 def content_hash(content: bytes) -> bytes:

@@ -47,6 +47,11 @@ ENCODERS = Catalogue(
         "lstm": ("kenspeckle.models.sequence:lstm", "LSTM, both ways", {}),
         "rnn": ("kenspeckle.models.sequence:simple", "simple recurrent network, both ways", {}),
         "transformer": ("kenspeckle.models.sequence:transformer", "Transformer encoder", {}),
+        "mean": (
+            "kenspeckle.models.sequence:mean",
+            "each step by itself, then their mean: the order plays no part",
+            {},
+        ),
         "seed-rnn": (
             "kenspeckle.models.sequence:seed_rnn",
             "the founding text's SimpleRNN(50), one way, sigmoid for two classes",

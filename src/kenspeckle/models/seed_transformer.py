@@ -81,12 +81,26 @@ class TokenDecoder(nn.Module):
             memory: (B, T, width) states of what is given.
             given: (B, T), True where something is given.
         """
-        count = written.shape[1]
-        causal = torch.ones(count, count, dtype=torch.bool, device=written.device).tril()
+        causal = self._causal(written)
         x = embedded(self.embedding, written)
         for block in self.blocks:
             x = block(x, memory, causal, given[:, None, None])
         return self.linear(self.norm(x))
+
+    def looked(self, written: Tensor, memory: Tensor, given: Tensor) -> Tensor:
+        """(B, U, T): where the last block looks while it says the character after each place."""
+        causal = self._causal(written)
+        x = embedded(self.embedding, written)
+        *earlier, last = self.blocks
+        for block in earlier:
+            x = block(x, memory, causal, given[:, None, None])
+        assert isinstance(last, CrossBlock)
+        return last.weights(x, memory, causal, given[:, None, None]).mean(1)
+
+    @staticmethod
+    def _causal(written: Tensor) -> Tensor:
+        count = written.shape[1]
+        return torch.ones(count, count, dtype=torch.bool, device=written.device).tril()
 
 
 class CrossBlock(nn.Module):
@@ -101,10 +115,18 @@ class CrossBlock(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor, causal: Tensor, given: Tensor) -> Tensor:
         """(B, U, width) -> the same shape."""
-        normed = self.norm(x)
-        x = x + self.dropout(self.attention(normed, normed, causal))
+        x = self._looked_back(x, causal)
         x = x + self.dropout(self.across(self.norm_across(x), memory, given))
         return x + self.dropout(self.feed_forward(x))
+
+    def weights(self, x: Tensor, memory: Tensor, causal: Tensor, given: Tensor) -> Tensor:
+        """(B, heads, U, T): how much each place looks at each state of what is given."""
+        x = self._looked_back(x, causal)
+        return self.across.weights(self.norm_across(x), memory, given)
+
+    def _looked_back(self, x: Tensor, causal: Tensor) -> Tensor:
+        normed = self.norm(x)
+        return x + self.dropout(self.attention(normed, normed, causal))
 
 
 class EncoderDecoder(nn.Module):
@@ -127,15 +149,29 @@ class EncoderDecoder(nn.Module):
             given, wanted: code points (B, T) and (B, U), zeros after the end.
         """
         begun = F.pad(numbers(wanted, self.head.alphabet), (1, 0), value=BEGIN)
-        return self.head(begun, self._memory(given), given > 0)
+        return self.head(begun, *self.remembered(given))
+
+    def losses(self, given: Tensor, wanted: Tensor, smoothing: float = 0.0) -> Tensor:
+        """(B,) -log p of each next character and of the end, the mean of a string."""
+        logits = self.taught(given, wanted).float()
+        aim = F.pad(numbers(wanted, self.head.alphabet), (0, 1), value=PAD)
+        aim[torch.arange(len(aim)), (wanted > 0).sum(1)] = END
+        losses = F.cross_entropy(
+            logits.transpose(1, 2),
+            aim,
+            ignore_index=PAD,
+            reduction="none",
+            label_smoothing=smoothing,
+        )
+        return losses.sum(1) / (aim != PAD).sum(1)
 
     def forward(self, given: Tensor) -> Tensor:
         """Write step by step, the likeliest character each time: (B, U, 2) float64.
 
         The first of the two is the code point, 0 after the end; the second log p of each step.
         """
-        memory, inside = self._memory(given), given > 0
-        written = given.new_full((len(given), 1), BEGIN)
+        memory, inside = self.remembered(given)
+        written = torch.full((len(given), 1), BEGIN, device=given.device)
         told = torch.zeros(len(given), 0, dtype=torch.float64, device=given.device)
         ended = torch.zeros(len(given), dtype=torch.bool, device=given.device)
         symbols = F.pad(self.head.alphabet, (3, 0))
@@ -153,8 +189,9 @@ class EncoderDecoder(nn.Module):
                 break
         return torch.stack([torch.stack(points, 1).double(), told], 2)
 
-    def _memory(self, given: Tensor) -> Tensor:
-        return self.backbone(given)[:, :, 0].transpose(1, 2)
+    def remembered(self, given: Tensor) -> tuple[Tensor, Tensor]:
+        """States (B, T, width) of what is given, and (B, T) where there are any."""
+        return self.backbone(given)[:, :, 0].transpose(1, 2), given > 0
 
 
 def _embedding(features: int) -> nn.Embedding:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kenspeckle.models.backbone import Backbone
 
@@ -91,6 +92,35 @@ class Recurrent(SequenceEncoder):
             return x, last
         half = self.width // 2
         return x, torch.cat([last[:, :half], x[:, 0, half:]], 1)
+
+
+class MeanOfSteps(SequenceEncoder):
+    """Each step through one linear layer and GELU; the summary is the mean of the valid states.
+
+    The order of the steps plays no part: what a network over time has to beat.
+
+    Args:
+        features: D.
+        width: of a state.
+
+    >>> states, summary = MeanOfSteps(4, 16)(torch.rand(2, 5, 4), torch.tensor([5, 2]))
+    >>> states.shape, summary.shape
+    (torch.Size([2, 5, 16]), torch.Size([2, 16]))
+    """
+
+    def __init__(self, features: int, width: int = 192) -> None:
+        super().__init__()
+        self.width = width
+        self.embed = nn.Linear(features, width)
+
+    def forward(self, steps: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """States and summary."""
+        if lengths is None:
+            states = F.gelu(self.embed(steps))
+            return states, states.mean(1)
+        outside = ~within(lengths, steps.shape[1])[..., None]
+        states = F.gelu(self.embed(steps.masked_fill(outside, 0))).masked_fill(outside, 0)
+        return states, states.sum(1) / lengths[:, None].to(states.dtype)
 
 
 _CELLS: dict[str, type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]] = {
@@ -198,6 +228,23 @@ class SequenceBackbone(Backbone):
 def lengths_of(steps: Tensor) -> Tensor:
     """(B,) how many steps of (B, T, D) come before the nan that fills the rest; at least 1."""
     return (~steps[..., 0].isnan()).sum(1).clamp(min=1)
+
+
+def mean(features: int) -> SequenceBackbone:
+    """Each step by itself, then their mean."""
+    return SequenceBackbone(MeanOfSteps(features), features)
+
+
+def changes(steps: Tensor) -> Tensor:
+    """How far each number of a step is from the step before, (B, T, D); the first has changed by 0.
+
+    Which way it went does not count, so that even a mean over the steps tells what moves from what
+    stands, wherever it was filmed. What is filled with nan stays nan.
+
+    >>> changes(torch.tensor([[[1.0], [3.0], [2.0]]]))[0].tolist()
+    [[0.0], [2.0], [1.0]]
+    """
+    return F.pad(steps.diff(dim=1).abs(), (0, 0, 1, 0))
 
 
 def simple(features: int) -> SequenceBackbone:

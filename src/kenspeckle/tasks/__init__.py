@@ -9,6 +9,9 @@ TASKS = Catalogue(
     {
         "classify": ("kenspeckle.tasks.classify:Classify", "one of K classes an image", {}),
         "tag": ("kenspeckle.tasks.tag:Tag", "any of K labels an image", {}),
+        "detect": ("kenspeckle.tasks.detect:Detect", "what is where in an image", {}),
+        "read": ("kenspeckle.tasks.read:Read", "a line of characters in an image", {}),
+        "watch": ("kenspeckle.tasks.watch:Watch", "one of K classes a clip", {}),
         "translate": ("kenspeckle.tasks.translate:Translate", "a string into another", {}),
     },
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from kenspeckle.answer import Answer
 from kenspeckle.errors import DataError
 from kenspeckle.score import Score, accuracy_score, bootstrap
 from kenspeckle.tasks.losses import Loss, one_of_k
-from kenspeckle.tasks.task import ClassTask, Floats
+from kenspeckle.tasks.task import ClassTask, Floats, Sizes
 from kenspeckle.tasks.temperature import fit_temperature, surprise
+from kenspeckle.words import Title, a_thing, between, things, times_in_100, where
 
 MOST_IN_MATRIX = 1000  # classes; a million cells are 5 MB of report
 CERTAIN = 0.8  # an answer below this names the runner-up too
@@ -26,7 +27,52 @@ GUESS = 0.5  # an answer below this is more likely wrong than right, and reads s
 class Classify(ClassTask):
     """One of K: logits, softmax, cross-entropy (and its relatives in tasks/losses.py)."""
 
-    def collate(self, labels: Sequence[str | None]) -> Tensor:
+    titles: ClassVar[Mapping[str, Title]] = {
+        "accuracy_score": Title(
+            "Right answers", "How often the class it names is the true one. Higher is better.", True
+        ),
+        "balanced_accuracy_score": Title(
+            "Right answers, every class counting alike",
+            "The average over classes, so that a rare class weighs as much as a common one. "
+            "Higher is better.",
+            True,
+        ),
+        "nll_error": Title(
+            "Surprise at the truth",
+            "The average of minus the logarithm of the probability given to the true class. "
+            "0 is perfect; lower is better.",
+            False,
+        ),
+        "calibration_error": Title(
+            "How far stated percentages are off",
+            "The gap between the probability it states and how often it is right. Lower is better.",
+            True,
+        ),
+    }
+    share: ClassVar[str] = "accuracy_score"
+    topic: ClassVar[str] = "image-classification"
+    needed: ClassVar[tuple[str, ...]] = (
+        *("unknown", "tried", "majority_share", "confusion", "classes", "reliability"),
+        "mistakes",
+    )
+
+    @classmethod
+    def sentence(cls, report: Mapping[str, Any]) -> str:
+        """How often it names the right class, against always saying the commonest one."""
+        score = report["scores"]["accuracy_score"]
+        named = f"it names the right class about {times_in_100(score['value'])} times in 100"
+        if score["value"] == 1:
+            named = "it named the right class every time"
+        range_ = f"{between(score)}, {where(report, score)}"
+        return f"On {things(report)} like these {named} ({range_}){_against(report)}"
+
+    @classmethod
+    def asks(cls, report: Mapping[str, Any], classes: int) -> str:
+        """Which class."""
+        verb = "shows" if things(report) == "images" else "is"
+        return f"Which of {classes} classes {a_thing(report)} {verb}"
+
+    def collate(self, labels: Sequence[str | None], sizes: Sizes | None = None) -> Tensor:
         """(N,) class numbers.
 
         Raises:
@@ -70,7 +116,9 @@ class Classify(ClassTask):
         """Logits (B, K) -> calibrated probabilities (B, K); rows sum to 1."""
         return (outputs.float() / self.temperature).softmax(1)
 
-    def decode(self, outputs: Tensor, paths: Sequence[str]) -> list[Answer]:
+    def decode(
+        self, outputs: Tensor, paths: Sequence[str], sizes: Sizes | None = None
+    ) -> list[Answer]:
         """One answer a row of logits (B, K)."""
         answers = []
         for path, row in zip(paths, self.probabilities(outputs), strict=True):
@@ -127,6 +175,17 @@ class Classify(ClassTask):
             else [],
             "classes": per_class(true, said, self.classes, groups),
         }
+
+
+def _against(report: Mapping[str, Any]) -> str:
+    """The end of the sentence: the same against always saying the commonest class."""
+    score, share = report["scores"]["accuracy_score"], report["majority_share"]
+    guess = f"always saying the commonest class would be right {times_in_100(share)} times in 100"
+    if score["high"] < share:
+        return f". That is worse than guessing: {guess}."
+    if score["low"] <= share:
+        return f". That is not shown to be better than guessing: {guess}."
+    return f"; {guess}."
 
 
 def judge_classes(logits: Floats, targets: NDArray[np.int64]) -> tuple[Floats, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kenspeckle.answer import Answer
-from kenspeckle.data.dataset import joined_tags, tags_in
+from kenspeckle.data.dataset import Means, joined_tags, tags_in
 from kenspeckle.errors import DataError
 from kenspeckle.score import Score, accuracy_score, bootstrap, proportion
 from kenspeckle.tasks.classify import percent
 from kenspeckle.tasks.losses import Loss, any_of_k
-from kenspeckle.tasks.task import ClassTask, Floats
+from kenspeckle.tasks.task import ClassTask, Floats, Sizes
 from kenspeckle.tasks.temperature import fit_temperature, surprise
+from kenspeckle.words import Title, a_thing, between, things, times_in_100, where
 
 FEWEST = 5  # held-out images with a label; with fewer, its threshold stays at one half
 DRAWS = 300  # of the bootstrap: average precision is sorted anew in each
@@ -35,6 +36,64 @@ class Tag(ClassTask):
     """
 
     is_exclusive = False
+    means: ClassVar[Means] = "tags"
+    titles: ClassVar[Mapping[str, Title]] = {
+        "mean_average_precision_score": Title(
+            "Labels in the right order",
+            "Whether what has a label comes before what lacks it, when sorted by the label's "
+            "probability; the average over labels (mean average precision). Higher is better.",
+            True,
+        ),
+        "micro_precision_score": Title(
+            "Right when given",
+            "Of all labels it gives, how many are right. Higher is better.",
+            True,
+        ),
+        "micro_recall_score": Title(
+            "Found", "Of all labels that are there, how many it gives. Higher is better.", True
+        ),
+        "micro_f1_score": Title(
+            "Right and found in one number",
+            "Between the two above and nearer to the worse one (F1 over all labels). Higher is "
+            "better.",
+            True,
+        ),
+        "macro_f1_score": Title(
+            "Right and found, every label counting alike",
+            "The average of each label's F1, so that a rare label weighs as much as a common one. "
+            "Higher is better.",
+            True,
+        ),
+        "exact_match_score": Title(
+            "Wholly right", "How often no label is wrong or missing. Higher is better.", True
+        ),
+    }
+    topic: ClassVar[str] = "image-classification"
+    needed: ClassVar[tuple[str, ...]] = ("labels",)
+
+    @classmethod
+    def sentence(cls, report: Mapping[str, Any]) -> str:
+        """How many of the labels it gives are right, and how many of those there are it finds."""
+        right = report["scores"].get("micro_precision_score")
+        found = report["scores"]["micro_recall_score"]
+        on = where(report, found)
+        if right is None:
+            return f"On {things(report)} like these it gives no label at all ({on})."
+        given = f"about {times_in_100(right['value'])} in 100 are right"
+        if right["value"] == 1:
+            given = "all were right"
+        finds = f"it finds about {times_in_100(found['value'])} in 100 of those that are there"
+        if found["value"] == 1:
+            finds = "it found all of those that are there"
+        return (
+            f"Of the labels it gives, {given} ({between(right)}), and {finds} ({between(found)}; "
+            f"{on})."
+        )
+
+    @classmethod
+    def asks(cls, report: Mapping[str, Any], classes: int) -> str:
+        """Which labels."""
+        return f"Which of {classes} labels {a_thing(report)} has"
 
     def __init__(
         self, classes: Sequence[str], *, thresholds: Sequence[float] | None = None, **others: Any
@@ -46,7 +105,7 @@ class Tag(ClassTask):
         """Temperature and thresholds."""
         return {**super().kept(), "thresholds": list(self.thresholds)}
 
-    def collate(self, labels: Sequence[str | None]) -> Tensor:
+    def collate(self, labels: Sequence[str | None], sizes: Sizes | None = None) -> Tensor:
         """(N, K) zeros and ones.
 
         Raises:
@@ -114,7 +173,9 @@ class Tag(ClassTask):
         """Logits (B, K) -> the probability of each label, (B, K)."""
         return (outputs.float() / self.temperature).sigmoid()
 
-    def decode(self, outputs: Tensor, paths: Sequence[str]) -> list[Answer]:
+    def decode(
+        self, outputs: Tensor, paths: Sequence[str], sizes: Sizes | None = None
+    ) -> list[Answer]:
         """One answer a row of logits (B, K): the labels whose probability reaches its threshold."""
         answers = []
         limits = torch.tensor(self.thresholds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kenspeckle.answer import Answer
+from kenspeckle.data.augment import augment
 from kenspeckle.data.batch import Batch
-from kenspeckle.data.dataset import Dataset
+from kenspeckle.data.dataset import Dataset, Means, Reads
+from kenspeckle.data.fit import Fit
 from kenspeckle.models.backbone import Backbone, thinned
 from kenspeckle.models.heads import FlattenHead, Head, Pool, PooledHead, SigmoidHead
 from kenspeckle.score import Score
 from kenspeckle.tasks.losses import Loss, LossKind, choose_loss
+from kenspeckle.words import Table, Title
 
 Net = TypeVar("Net", bound=nn.Module)
 Floats = NDArray[np.float64]
+Sizes = Sequence[tuple[int, int]]
 
 
 class Network(nn.Module):
@@ -46,7 +50,7 @@ class Choices:
     """What a recipe says of a task's head and loss; each as in `Recipe`."""
 
     head: str = "pooled"
-    image_size: int = 224
+    fit: Fit = field(default_factory=lambda: Fit(224))
     dropout: float = 0.0
     pool: Pool = "avg"
     smoothing: float = 0.0
@@ -59,8 +63,66 @@ class Task(ABC, Generic[Net]):
     classes: tuple[str, ...]
     """The names of what it can say."""
 
-    reads: ClassVar[str] = "images"
-    """What one sample is: `images` (or sequences, which stand for them) or `pairs` of strings."""
+    reads: ClassVar[Reads] = "images"
+    """What one sample is: `images` (or sequences, which stand for them), `pairs` of strings, ..."""
+
+    means: ClassVar[Means] = "class"
+    """What a label is."""
+
+    says_where: ClassVar[bool] = False
+    """Whether an answer has places: what stands where in the image."""
+
+    model: ClassVar[str | None] = None
+    """The network that answers it where none is named; None is the packaged one."""
+
+    heads: ClassVar[tuple[str, ...]] = ()
+    """What `--head` may name; blank where the bank of heads on fixed features is meant."""
+
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """Where its recipe starts from, by dotted name, instead of what is usual."""
+
+    augmentations: ClassVar[tuple[str, ...]] = ()
+    """Changes of its images that leave its labels true, whatever they show."""
+
+    titles: ClassVar[Mapping[str, Title]]
+    """How each of its scores is said, in the order of a report."""
+
+    share: ClassVar[str] = ""
+    """The score that says how often it is right; blank where no single one does."""
+
+    topic: ClassVar[str] = ""
+    """The Hugging Face Hub's name for this job on images; blank where it has none."""
+
+    needed: ClassVar[tuple[str, ...]] = ()
+    """What `details` puts into a report, without which it is not whole."""
+
+    @classmethod
+    @abstractmethod
+    def sentence(cls, report: Mapping[str, Any]) -> str:
+        """The first thing to read in a report: how well it does, between what and what.
+
+        Args:
+            report: with `scores`, `measured` and what `needed` names.
+        """
+
+    @classmethod
+    def tables(cls, report: Mapping[str, Any]) -> list[Table]:
+        """What a report shows beside scores and examples."""
+        return []
+
+    @classmethod
+    @abstractmethod
+    def asks(cls, report: Mapping[str, Any], classes: int) -> str:
+        """What it is asked, in a line: the heading of a model card."""
+
+    @classmethod
+    def shape_for(cls, typical: tuple[int, int] | None) -> tuple[int, int]:
+        """Height and width of what its network sees, where nobody says.
+
+        Args:
+            typical: height and width of the images, as they mostly are.
+        """
+        return 224, 224
 
     @classmethod
     @abstractmethod
@@ -76,8 +138,12 @@ class Task(ABC, Generic[Net]):
         """The network that answers it: two named parts, `backbone` and `head`."""
 
     @abstractmethod
-    def collate(self, labels: Sequence[str | None]) -> Tensor:
-        """Labels as people write them -> the numbers the loss reads."""
+    def collate(self, labels: Sequence[str | None], sizes: Sizes | None = None) -> Tensor:
+        """Labels as people write them -> the numbers the loss reads.
+
+        Args:
+            sizes: width and height of each image's original, in pixels: for labels that say where.
+        """
 
     @abstractmethod
     def loss(self, network: Net, batch: Batch, player: str) -> Tensor:
@@ -87,8 +153,14 @@ class Task(ABC, Generic[Net]):
         """
 
     @abstractmethod
-    def decode(self, outputs: Tensor, paths: Sequence[str]) -> list[Answer]:
-        """Raw outputs (B, ...) -> one answer an image."""
+    def decode(
+        self, outputs: Tensor, paths: Sequence[str], sizes: Sizes | None = None
+    ) -> list[Answer]:
+        """Raw outputs (B, ...) -> one answer an image.
+
+        Args:
+            sizes: as in `collate`: for answers that say where.
+        """
 
     @abstractmethod
     def score(
@@ -99,6 +171,20 @@ class Task(ABC, Generic[Net]):
     ) -> Mapping[str, Score]:
         """Named scores with intervals; `*_score` is better higher, `*_error` lower."""
 
+    def features(self, found: int) -> int:
+        """How many numbers a step, or different characters, the backbone must be ready for.
+
+        Args:
+            found: numbers a step of the samples; 0 for images and strings.
+        """
+        return found
+
+    def changed(
+        self, images: Tensor, targets: Tensor, names: Sequence[str]
+    ) -> tuple[Tensor, Tensor]:
+        """Images changed in the ways that are named, and their targets, changed along."""
+        return augment(images, names), targets
+
     def players(self, network: Net) -> Mapping[str, nn.Module]:
         """The parts that are trained against each other; for most tasks the network alone."""
         return {"network": network}
@@ -106,6 +192,18 @@ class Task(ABC, Generic[Net]):
     def meant(self, answer: Answer) -> str | None:
         """What an answer would have said had nothing been refused."""
         return answer.label
+
+    def told(self, label: str) -> str:
+        """A label as a person would say it."""
+        return label
+
+    def is_right(self, answer: Answer, label: str) -> bool:
+        """Whether an answer is wholly right."""
+        return self.meant(answer) == label
+
+    def settle(self, answers: Sequence[Answer], labels: Sequence[str]) -> None:
+        """Find out for itself, on held-out samples, what decoding needs: a threshold."""
+        return
 
     def strata(self, labels: Sequence[str | None]) -> NDArray[np.int64]:
         """(N,) numbers by which samples are spread evenly over the parts of a split."""
@@ -131,7 +229,7 @@ class ClassTask(Task[Network]):
     Args:
         classes: K names; an index into this is a label's number.
         head: which of models/heads.py is hung on the backbone.
-        image_size: pixels a side; a flatten head is fixed to it.
+        image_size: pixels a side; a flatten head is fixed to it (`fit` says no more here).
         dropout: before the last layer, in [0, 1).
         pool: how a pooled head reads the waist.
         smoothing: of the labels, in [0, 1).
@@ -153,6 +251,7 @@ class ClassTask(Task[Network]):
         smoothing: float = 0.0,
         chosen: Loss | None = None,
         temperature: float = 1.0,
+        fit: Fit | None = None,
     ) -> None:
         self.classes = tuple(classes)
         self.head, self.image_size, self.dropout, self.pool = head, image_size, dropout, pool
@@ -167,7 +266,7 @@ class ClassTask(Task[Network]):
         return cls(
             used.classes,
             head=choices.head,
-            image_size=choices.image_size,
+            image_size=choices.fit.size,
             dropout=choices.dropout,
             pool=choices.pool,
             smoothing=choices.smoothing,

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Batch
-from kenspeckle.data.dataset import Dataset
+from kenspeckle.data.dataset import Dataset, Means, Reads
 from kenspeckle.data.source import Text
 from kenspeckle.data.strings import code_points, text_of
 from kenspeckle.errors import DataError
 from kenspeckle.models.backbone import Backbone
-from kenspeckle.models.seed_transformer import END, PAD, EncoderDecoder, TokenDecoder, numbers
-from kenspeckle.score import Score, accuracy_score, bootstrap
+from kenspeckle.models.seed_transformer import EncoderDecoder, TokenDecoder
+from kenspeckle.score import Score
 from kenspeckle.tasks.classify import percent
-from kenspeckle.tasks.task import Choices, Task
+from kenspeckle.tasks.lines import LINE_TITLES, line_examples, line_scores, lines_sentence
+from kenspeckle.tasks.task import Choices, Sizes, Task
+from kenspeckle.words import Title
 
-SHOWN = 12  # right and wrong strings in a report, each
 ROOM = 1.25  # a string may be this much longer than the longest that was learned
 
 
@@ -36,7 +35,22 @@ class Translate(Task[EncoderDecoder]):
         smoothing: of the labels, in [0, 1).
     """
 
-    reads: ClassVar[str] = "pairs"
+    reads: ClassVar[Reads] = "pairs"
+    means: ClassVar[Means] = "text"
+    titles: ClassVar[Mapping[str, Title]] = LINE_TITLES
+    share: ClassVar[str] = "exact_match_score"
+    topic: ClassVar[str] = "translation"
+    needed: ClassVar[tuple[str, ...]] = ("examples",)
+
+    @classmethod
+    def sentence(cls, report: Mapping[str, Any]) -> str:
+        """How often a whole line is right."""
+        return lines_sentence(report, "It writes", "It wrote")
+
+    @classmethod
+    def asks(cls, report: Mapping[str, Any], classes: int) -> str:
+        """How a line is written anew."""
+        return "Lines written anew"
 
     def __init__(
         self,
@@ -65,6 +79,10 @@ class Translate(Task[EncoderDecoder]):
             dropout=choices.dropout or 0.1,
         )
 
+    def features(self, found: int) -> int:
+        """How many characters may be given."""
+        return len(self.alphabet)
+
     def network(self, backbone: Backbone) -> EncoderDecoder:
         """The encoder with a fresh decoder for the characters that may be written."""
         with torch.no_grad():
@@ -73,7 +91,7 @@ class Translate(Task[EncoderDecoder]):
             head.alphabet.copy_(code_points(["".join(self.classes)])[0])
         return EncoderDecoder(backbone, head, self.longest)
 
-    def collate(self, labels: Sequence[str | None]) -> Tensor:
+    def collate(self, labels: Sequence[str | None], sizes: Sizes | None = None) -> Tensor:
         """(N, U) code points, zeros after the end.
 
         Raises:
@@ -85,21 +103,13 @@ class Translate(Task[EncoderDecoder]):
 
     def loss(self, network: EncoderDecoder, batch: Batch, player: str) -> Tensor:
         """-log p of each next character and of the end, the mean of a string, weighted."""
-        wanted = batch.targets
-        logits = network.taught(batch.images, wanted).float()
-        aim = F.pad(numbers(wanted, network.head.alphabet), (0, 1), value=PAD)
-        aim[torch.arange(len(aim)), (wanted > 0).sum(1)] = END
-        losses = F.cross_entropy(
-            logits.transpose(1, 2),
-            aim,
-            ignore_index=PAD,
-            reduction="none",
-            label_smoothing=self.smoothing if network.training else 0.0,
-        )
-        each = losses.sum(1) / (aim != PAD).sum(1)
+        smoothing = self.smoothing if network.training else 0.0
+        each = network.losses(batch.images, batch.targets, smoothing)
         return (each * batch.weights).sum() / batch.weights.sum()
 
-    def decode(self, outputs: Tensor, paths: Sequence[str]) -> list[Answer]:
+    def decode(
+        self, outputs: Tensor, paths: Sequence[str], sizes: Sizes | None = None
+    ) -> list[Answer]:
         """One string a row of (B, U, 2) code points and log-probabilities."""
         answers = []
         for path, row in zip(paths, outputs, strict=True):
@@ -108,30 +118,14 @@ class Translate(Task[EncoderDecoder]):
             answers.append(Answer(path, text, {text: p}, f"{text} ({percent(p)})"))
         return answers
 
-    def strangers(self, text: str) -> str:
-        """The characters of a string that were never learned."""
-        return "".join(sorted(set(text) - set(self.alphabet)))
-
     def score(
         self,
         answers: Sequence[Answer],
         labels: Sequence[str | None],
         groups: Sequence[str] | None = None,
     ) -> Mapping[str, Score]:
-        """The share of whole strings that are right, and wrong characters per true character."""
-        right = np.array([a.label == label for a, label in zip(answers, labels, strict=True)])
-        wrong = np.array(
-            [edits(a.label or "", str(label)) for a, label in zip(answers, labels, strict=True)]
-        )
-        length = np.array([len(str(label)) for label in labels])
-
-        def rate(rows: np.ndarray) -> float:
-            return float(wrong[rows].sum() / max(1, length[rows].sum()))
-
-        return {
-            "exact_match_score": accuracy_score(right, groups),
-            "character_error": bootstrap(rate, len(right), groups),
-        }
+        """`exact_match_score` and `character_error`."""
+        return line_scores(answers, labels, groups)
 
     def details(
         self,
@@ -140,28 +134,8 @@ class Translate(Task[EncoderDecoder]):
         groups: Sequence[str] | None = None,
     ) -> dict[str, Any]:
         """`examples`: the first few wrong strings and the first few right ones."""
-        rows = [
-            {"path": a.path, "label": label, "said": a.label}
-            for a, label in zip(answers, labels, strict=True)
-        ]
-        wrong = [row for row in rows if row["label"] != row["said"]]
-        right = [row for row in rows if row["label"] == row["said"]]
-        return {"examples": [*wrong[:SHOWN], *right[:SHOWN]]}
+        return {"examples": line_examples(answers, labels)}
 
     def kept(self) -> dict[str, Any]:
         """What may be given, and how long an answer may be."""
         return {"alphabet": self.alphabet, "longest": self.longest}
-
-
-def edits(one: str, other: str) -> int:
-    """How many characters must be put in, taken out or changed (Levenshtein 1966).
-
-    >>> edits("2021-03-04", "2021-3-05")
-    2
-    """
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        before, row[0] = row[0], i
-        for j, b in enumerate(other, 1):
-            before, row[j] = row[j], min(before + (a != b), row[j] + 1, row[j - 1] + 1)
-    return row[-1]

@@ -217,7 +217,8 @@ class _Fit:
 
     def end_epoch(self, step: Step) -> float | None:
         """Measure, keep the best, write the row."""
-        weights, tune_loss, shares = step.weights(), None, ()
+        weights, tune_loss = step.weights(), None
+        shares: tuple[float | None, float | None, int | None] = (None, None, None)
         if self.tune is not None:
             start = time.monotonic()
             found = measured(self.network, weights, self.tune)

@@ -44,20 +44,22 @@ def measure(
         "scores": {name: score.as_dict() for name, score in scores.items()},
         **task.details(bare, labels, named),
         **found,
-        "mistakes": _listed(bare, labels, right=False)[:WORST],
-        "best": _listed(bare, labels, right=True)[:BEST],
+        "mistakes": _listed(task, bare, labels, right=False)[:WORST],
+        "best": _listed(task, bare, labels, right=True)[:BEST],
     }
 
 
-def _listed(answers: Sequence[Answer], labels: Sequence[str], right: bool) -> list[dict[str, Any]]:
+def _listed(
+    task: Task[Any], answers: Sequence[Answer], labels: Sequence[str], right: bool
+) -> list[dict[str, Any]]:
     """Wrong or right answers, the most sure first."""
-    rows = [(a, t) for a, t in zip(answers, labels, strict=True) if (a.label == t) == right]
+    rows = [(a, t) for a, t in zip(answers, labels, strict=True) if task.is_right(a, t) == right]
     rows.sort(key=lambda row: -row[0].probability)
     return [
         {
             "path": a.path,
-            "label": label,
-            "said": a.label,
+            "label": task.told(label),
+            "said": None if a.label is None else task.told(a.label),
             "probability": a.probability,
             **({"nearest": list(a.nearest)} if a.nearest else {}),
         }

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any, Literal
 
 from kenspeckle.score import Score, proportion
-from kenspeckle.trust.report_words import points, times_in_100
+from kenspeckle.words import points, times_in_100
 
 Verdict = Literal["none", "overfitting", "underfitting", "cannot tell"]
 

@@ -12,39 +12,22 @@ import yaml
 
 from kenspeckle.errors import BundleError
 from kenspeckle.files import write_bytes, write_text
+from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.task import Task
 from kenspeckle.trust.report_page import page
 from kenspeckle.trust.report_pictures import Heat, Picture
-from kenspeckle.trust.report_words import (
-    SCORES,
-    clean,
-    in_words,
-    measured_on,
-    others,
-    things,
-    times_in_100,
-    unknown_words,
-    use,
-)
+from kenspeckle.trust.report_words import unknown_words, use
+from kenspeckle.words import Title, clean, in_words, others, things, times_in_100
 
-FEW = 30  # images or groups; below this Wilson's interval spans 30 points and more
 _ALWAYS = ("sentence", "data", "split", "measured", "model", "findings", "history", "scores")
-_NEEDED = {
-    "classify": (
-        *("unknown", "tried", "majority_share", "confusion", "classes", "reliability"),
-        "mistakes",
-    ),
-    "tag": ("labels",),
-    "translate": ("examples",),
-}
 
 
 def sentence(report: Mapping[str, Any]) -> str:
     """The first thing to read: how often it is right, between what and what, and against what.
 
     Args:
-        report: with `scores`, `measured`, and by `kind`: `majority_share` (in [0, 1]) where one
-            class is named, the scores `micro_precision_score` and `micro_recall_score` where
-            labels are given, `exact_match_score` where lines are written.
+        report: with `kind` (`classify` where it is absent), `scores`, `measured` and what the task
+            needs.
 
     >>> sentence({
     ...     "measured": {"n": 150, "how": "150 images held out for the test"},
@@ -56,79 +39,25 @@ def sentence(report: Mapping[str, Any]) -> str:
     measured on 150 held-out images); always saying the commonest class would be right 20 times
     in 100.'
     """
-    kind = report.get("kind", "classify")
     if not report["scores"]:
         return _unmeasured(report)
-    if kind == "tag":
-        return _labels_sentence(report)
-    if kind == "translate":
-        return _lines_sentence(report)
-    score = report["scores"]["accuracy_score"]
-    named = f"it names the right class about {times_in_100(score['value'])} times in 100"
-    if score["value"] == 1:
-        named = "it named the right class every time"
-    range_ = f"{_between(score)}, {_where(report, score)}"
-    return f"On {things(report)} like these {named} ({range_}){_against(report)}"
+    return task_of(report).sentence(report)
+
+
+def task_of(report: Mapping[str, Any]) -> type[Task[Any]]:
+    """The task that a report is about."""
+    task: type[Task[Any]] = TASKS.load(report.get("kind", "classify"))
+    return task
 
 
 def _unmeasured(report: Mapping[str, Any]) -> str:
     one, several = things(report, 1), things(report)
-    if report.get("kind", "classify") != "classify":
+    if "majority_share" not in task_of(report).needed:
         return f"How well it does could not be measured, since no {one} was kept apart: add more."
     return (
         f"How well it does could not be measured, since every class has a single {one} or a "
         f"single group of {several}: add a second one of each class."
     )
-
-
-def _labels_sentence(report: Mapping[str, Any]) -> str:
-    """Of several labels an image: how many given ones are right, how many there are found."""
-    right = report["scores"].get("micro_precision_score")
-    found = report["scores"]["micro_recall_score"]
-    where = _where(report, found)
-    if right is None:
-        return f"On {things(report)} like these it gives no label at all ({where})."
-    given = f"about {times_in_100(right['value'])} in 100 are right"
-    if right["value"] == 1:
-        given = "all were right"
-    finds = f"it finds about {times_in_100(found['value'])} in 100 of those that are there"
-    if found["value"] == 1:
-        finds = "it found all of those that are there"
-    return (
-        f"Of the labels it gives, {given} ({_between(right)}), and {finds} ({_between(found)}; "
-        f"{where})."
-    )
-
-
-def _lines_sentence(report: Mapping[str, Any]) -> str:
-    score = report["scores"]["exact_match_score"]
-    told = f"It writes the whole line exactly right about {times_in_100(score['value'])} times in"
-    told += " 100"
-    if score["value"] == 1:
-        told = "It wrote the whole line exactly right every time"
-    return f"{told} ({_between(score)}, {_where(report, score)})."
-
-
-def _between(score: Mapping[str, Any]) -> str:
-    low, high = times_in_100(score["low"]), times_in_100(score["high"])
-    # a bootstrap over groups that are all right, or all wrong, has no width: that is no knowledge
-    return f"between {low} and {high}" if low != high else "no range can be told"
-
-
-def _where(report: Mapping[str, Any], score: Mapping[str, Any]) -> str:
-    where = measured_on(report, score)
-    return f"{where}, too few to say more exactly" if score["n"] < FEW else where
-
-
-def _against(report: Mapping[str, Any]) -> str:
-    """The end of the sentence: the same against always saying the commonest class."""
-    score, share = report["scores"]["accuracy_score"], report["majority_share"]
-    guess = f"always saying the commonest class would be right {times_in_100(share)} times in 100"
-    if score["high"] < share:
-        return f". That is worse than guessing: {guess}."
-    if score["low"] <= share:
-        return f". That is not shown to be better than guessing: {guess}."
-    return f"; {guess}."
 
 
 def card(report: Mapping[str, Any], classes: Sequence[str]) -> str:
@@ -140,35 +69,25 @@ def card(report: Mapping[str, Any], classes: Sequence[str]) -> str:
 
     Source: Mitchell et al. 2019, arXiv:1810.03993; front matter as the Hugging Face Hub reads it.
     """
-    kind = report.get("kind", "classify")
+    task = task_of(report)
     front: dict[str, Any] = {"library_name": "kenspeckle"}
-    topic = f"{things(report, 1)}-classification" if kind != "translate" else "translation"
-    if topic != "sequence-classification":  # the Hub knows no such task
+    is_known = task.topic and things(report) in ("images", "lines")  # the Hub knows no other
+    topic = task.topic if is_known else f"{things(report, 1)}-{report.get('kind', 'classify')}"
+    if is_known:
         front["pipeline_tag"] = topic
     front["tags"] = [topic, "kenspeckle", clean(report["model"]["name"])]
     head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
     parts = [
         f"---\n{head}---",
-        f"# {_asks(report, len(classes))} ({_plain(report['data']['name'])})",
+        f"# {task.asks(report, len(classes))} ({_plain(report['data']['name'])})",
         _plain(report["sentence"]),
         _about(report),
-        f"## How well it does\n\n{_score_table(report['scores'])}",
+        f"## How well it does\n\n{_score_table(report['scores'], task.titles)}",
         _names_table(report),
         _use(report),
         _limits(report),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _asks(report: Mapping[str, Any], classes: int) -> str:
-    """What the network is asked."""
-    one = things(report, 1)
-    article = "an" if one == "image" else "a"
-    if report.get("kind", "classify") == "tag":
-        return f"Which of {classes} labels {article} {one} has"
-    if report.get("kind") == "translate":
-        return "Lines written anew"
-    return f"Which of {classes} classes {article} {one} {'shows' if one == 'image' else 'is'}"
 
 
 def _use(report: Mapping[str, Any]) -> str:
@@ -190,19 +109,20 @@ def _about(report: Mapping[str, Any]) -> str:
     )
 
 
-def _score_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
+def _score_table(scores: Mapping[str, Mapping[str, Any]], titles: Mapping[str, Title]) -> str:
     lines = ["| Score | Value | 95 % interval | n |", "|---|---|---|---|"]
     for name, score in scores.items():
-        title = SCORES[name].title if name in SCORES else name
-        value, low, high = (in_words(name, score[end]) for end in ("value", "low", "high"))
-        lines.append(f"| {title} (`{name}`) | {value} | {low} to {high} | {score['n']} |")
+        title = titles.get(name)
+        told = f"{title.title if title else name} (`{name}`)"
+        value, low, high = (in_words(title, score[end]) for end in ("value", "low", "high"))
+        lines.append(f"| {told} | {value} | {low} to {high} | {score['n']} |")
     return "\n".join(lines)
 
 
 def _names_table(report: Mapping[str, Any]) -> str:
     """The classes or labels, each with what is measured of it; blank where there are none."""
     rows, name = report.get("classes", []), "Class"
-    if report.get("kind", "classify") == "tag":
+    if report.get("labels"):
         rows, name = report["labels"], "Label"
     if not rows:
         return ""
@@ -226,8 +146,8 @@ def _limits(report: Mapping[str, Any]) -> str:
         f"- The scores hold for {things(report)} like the measured ones only. {others(report)} may "
         "do worse: measure again on your own with `ken val`."
     ]
-    if report.get("kind", "classify") != "translate":
-        names = "labels" if report.get("kind") == "tag" else "classes"
+    if report["data"].get("classes"):
+        names = "labels" if report.get("labels") else "classes"
         lines.append(f"- It knows the {names} above and no others.")
     if report.get("unknown") is not None:
         lines.append(f"- {unknown_words(report)}")
@@ -252,10 +172,8 @@ def write_report(
 
     Args:
         report: what `verbs.train` measured, as plain values. Always there: `sentence`, `data`,
-            `split`, `measured`, `model`, `findings`, `history`, `scores`, and by `kind`: for
-            `classify` (the default) `unknown`, `tried`, `majority_share`, `confusion`, `classes`,
-            `reliability`, `mistakes`; for `tag` `labels`; for `translate` `examples`. What else
-            may be there is in `report_page.OPTIONAL`.
+            `split`, `measured`, `model`, `findings`, `history`, `scores`, and what the task named
+            by `kind` needs. What else may be there is in `report_page.OPTIONAL`.
         pictures: path of an image -> its pixels (H, W, 1 or 3); those without one are listed by
             name.
         heats: path of an image -> where the network looked for the class it said, (H, W) in
@@ -265,7 +183,7 @@ def write_report(
         BundleError: the model file came with no report, or with one that is not complete.
         StorageError: the disk is full or the folder cannot be written to.
     """
-    needed = (*_ALWAYS, *_NEEDED[report.get("kind", "classify")])
+    needed = (*_ALWAYS, *task_of(report).needed)
     missing = [name for name in needed if name not in report]
     if missing and "failed" not in report:
         raise BundleError(

@@ -10,6 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kenspeckle.score import Score, proportion
+from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.task import Task
 from kenspeckle.trust import charts
 from kenspeckle.trust.report_pictures import (
     NEAREST,
@@ -19,8 +21,8 @@ from kenspeckle.trust.report_pictures import (
     thumbnail,
     under_heat,
 )
-from kenspeckle.trust.report_words import (
-    SCORES,
+from kenspeckle.trust.report_words import unknown_words, use
+from kenspeckle.words import (
     Title,
     clean,
     in_words,
@@ -32,8 +34,6 @@ from kenspeckle.trust.report_words import (
     seconds,
     things,
     times_in_100,
-    unknown_words,
-    use,
 )
 
 MOST_IN_GRID = 30  # classes; a grid with more is wider than any screen
@@ -59,8 +59,8 @@ FACTS = {
 OPTIONAL: dict[str, Any] = {
     "failed": "",  # what happened, where the run stopped half-way; then all else may be missing
     "sentence": "",
-    "kind": "classify",  # or tag, translate
-    "sequences": False,  # what is recognised are sequences, not images
+    "kind": "classify",  # the task
+    "thing": "image",  # what is recognised: one of them
     "data": {},
     "split": {"train": 0, "val": 0, "test": 0, "left_out": 0, "grouped": False, "notes": []},
     "measured": {"n": 0, "how": ""},
@@ -136,6 +136,7 @@ def page(
     across, up = charts.share_ticks()
     since = (whole["overfitting"] or {}).get("since")
     heats = heats or {}
+    task: type[Task[Any]] = TASKS.load(whole["kind"])
     html = (
         _surroundings()
         .get_template("report.html.jinja")
@@ -147,9 +148,9 @@ def page(
             others=others(whole),
             names=names,
             cautions=_cautions(whole["findings"]),
-            hundred=_hundred(whole),
+            hundred=_hundred(whole, task.share),
             parts=_parts(whole),
-            scores=_score_rows(whole["scores"]),
+            scores=_score_rows(whole["scores"], task.titles),
             is_turned=any(len(name) > MOST_LEVEL for name in names),
             is_wide=len(names) > MOST_BESIDE,
             grid=_grid(whole["confusion"]) if len(names) <= MOST_IN_GRID else None,
@@ -167,6 +168,7 @@ def page(
             examples=sorted(whole["examples"], key=lambda row: row["label"] == row["said"]),
             unknown=unknown_words(whole) if whole["unknown"] else "",
             use=use(whole, whole["use"]["file"]),
+            tables=task.tables(whole) if whole["scores"] else [],
             facts=_facts(whole["model"]),
             most_paths=MOST_PATHS,
             most_open=MOST_OPEN,
@@ -228,9 +230,8 @@ def _cautions(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [row["words"] for row in grave]
 
 
-def _hundred(report: Mapping[str, Any]) -> list[charts.Square]:
+def _hundred(report: Mapping[str, Any], name: str) -> list[charts.Square]:
     """The share of right answers as a hundred squares; none where two numbers are needed."""
-    name = {"classify": "accuracy_score", "translate": "exact_match_score"}.get(report["kind"])
     return charts.hundred(report["scores"][name]) if name in report["scores"] else []
 
 
@@ -239,12 +240,14 @@ def _bins(report: Mapping[str, Any]) -> list[charts.Bin]:
     return charts.reliability_bins(rows, report["measured"]["n"])
 
 
-def _score_rows(scores: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    order = [name for name in SCORES if name in scores] + [n for n in scores if n not in SCORES]
+def _score_rows(
+    scores: Mapping[str, Mapping[str, Any]], titles: Mapping[str, Title]
+) -> list[dict[str, Any]]:
+    order = [name for name in titles if name in scores] + [n for n in scores if n not in titles]
     rows = []
     for name, score in ((name, scores[name]) for name in order):
-        title = SCORES.get(name, Title(name, "", False))
-        said = {end: in_words(name, score[end]) for end in ("value", "low", "high")}
+        title = titles.get(name, Title(name, "", False))
+        said = {end: in_words(title, score[end]) for end in ("value", "low", "high")}
         about = {"name": name, "title": title, "n": score["n"], "method": score["method"]}
         rows.append({**about, **said})
     return rows

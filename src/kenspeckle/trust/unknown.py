@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kenspeckle.answer import Answer
+from kenspeckle.models.vectors import unit
 
 Floats = NDArray[np.float32]
 
@@ -50,12 +51,6 @@ class Familiar:
 
 SMALLEST = 1e-6  # threshold where all held-out images are copies: float32 rounding is 1e-7
 FEWEST = 20  # held-out images: with fewer, a 95 % quantile is the largest one or two
-
-
-def unit(vectors: Floats) -> Floats:
-    """Rows scaled to length 1 (a zero row stays zero)."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(length, 1e-12)).astype(np.float32)
 
 
 def fit_familiar(vectors: Floats, folds: NDArray[np.int64], refused_share: float) -> Familiar:

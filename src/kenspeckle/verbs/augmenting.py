@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from kenspeckle.data.augment import augment, check_names
+from kenspeckle.data.augment import check_names
 from kenspeckle.data.batch import Batch, Chosen
 from kenspeckle.data.mix import cutmix, mixup
 from kenspeckle.data.preview import preview_sheet
@@ -79,11 +79,18 @@ def chosen_augmentation(
         UsageError: a transform that does not exist, or images changed where there are none.
     """
     training = recipe.training
-    if prepared.used.reads != "images" or not isinstance(task, ClassTask):
-        if training.augment or training.mixup or training.cutmix:
-            raise UsageError("Only images can be changed or mixed; leave augment and mixing out.")
+    is_images = prepared.used.reads == "images"
+    if (training.mixup or training.cutmix) and not (is_images and isinstance(task, ClassTask)):
+        raise UsageError("Only images with classes can be mixed; leave mixup and cutmix out.")
+    if not is_images:
+        if training.augment:
+            raise UsageError("Only images can be changed; leave augment out.")
         return Augmenting()
-    names, words = _names(prepared, recipe, task, rows, tell)
+    if isinstance(task, ClassTask):
+        names, words = _names(prepared, recipe, task, rows, tell)
+    else:
+        names = task.augmentations if training.augment is None else training.augment
+        words = (f"augmentation: {', '.join(names)}",) if names else ()
     for sentence in words:
         tell(Stage("training", words=sentence))
     mixing = [name for name in ("mixup", "cutmix") if getattr(training, name)]
@@ -171,18 +178,23 @@ def _is_strange(safety: Safety) -> bool:
     return safety.kept.value < FAMILIAR
 
 
-def _change(names: Sequence[str], training: Training, task: ClassTask) -> Augment:
+def _change(names: Sequence[str], training: Training, task: Task[Any]) -> Augment:
     def change(batch: Batch) -> Batch:
-        images, targets = augment(batch.images, names), batch.targets
-        if training.mixup or training.cutmix:
-            targets = task.shares(targets)
-            # One of the two for a whole update, by turns of a coin, where both are asked for.
-            is_cut = not training.mixup or (training.cutmix and bool(torch.rand(()) < 0.5))
-            mix, alpha = (cutmix, training.cutmix) if is_cut else (mixup, training.mixup)
-            images, targets = mix(images, targets, alpha)
+        images, targets = task.changed(batch.images, batch.targets, names)
+        if isinstance(task, ClassTask) and (training.mixup or training.cutmix):
+            images, targets = _mixed(images, targets, training, task)
         return Batch(images, targets, batch.weights, batch.rows)
 
     return change
+
+
+def _mixed(
+    images: Tensor, targets: Tensor, training: Training, task: ClassTask
+) -> tuple[Tensor, Tensor]:
+    # One of the two for a whole update, by turns of a coin, where both are asked for.
+    is_cut = not training.mixup or (training.cutmix and bool(torch.rand(()) < 0.5))
+    mix, alpha = (cutmix, training.cutmix) if is_cut else (mixup, training.mixup)
+    return mix(images, task.shares(targets), alpha)
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -10,9 +10,9 @@ from threadpoolctl import threadpool_limits
 
 from kenspeckle.data.fit import Fit
 from kenspeckle.errors import UsageError
+from kenspeckle.models.vectors import unit
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks import TASKS
-from kenspeckle.trust.unknown import unit
 from kenspeckle.verbs.deep import deeply_checked, deeply_grouped
 from kenspeckle.verbs.prepare import Prepared, look, prepare
 from kenspeckle.verbs.progress import Tell, quiet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kenspeckle.answer import Place
 from kenspeckle.data.read import read_image
 from kenspeckle.data.source import File
 from kenspeckle.errors import UsageError, nearest
 from kenspeckle.files import write_bytes
+from kenspeckle.trust.drawing import outlined
 from kenspeckle.trust.explain import EXPLANATIONS
 from kenspeckle.trust.report_pictures import under_heat
 from kenspeckle.verbs.model import Model
@@ -38,6 +40,8 @@ def explain(
     if label is not None and label not in model.classes:
         raise UsageError(f"The model has no class '{label}'{nearest(label, model.classes) or '.'}")
     EXPLANATIONS.row(method)
+    if model.task.says_where:
+        return _places_drawn(model, image, output)
     heat = model.explain(image, label, method)
     pixels = read_image(File(image), model.fit).pixels
     answer = model.predict(image)[0]
@@ -54,10 +58,20 @@ class Explanation:
         words: the answer.
         nearest: the training images most like it, and what each shows, the most alike first. They
             are alike to the network; that is no proof that they are why it answers so.
+        places: what was outlined, in the order of the numbers in the picture.
     """
 
     words: str
     nearest: Mapping[str, str]
+    places: Sequence[Place] = ()
+
+
+def _places_drawn(model: Model, image: Path, output: Path) -> Explanation:
+    """The image as it is, an outline around each thing the answer names."""
+    answer = model.predict(image)[0]
+    picture = read_image(File(image))
+    write_bytes(output, _png(outlined(picture.pixels, answer.places, model.classes)))
+    return Explanation(answer.words, {}, answer.places)
 
 
 def side_by_side(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:

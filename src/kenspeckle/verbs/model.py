@@ -19,17 +19,14 @@ from kenspeckle.bundle.bundle import Bundle
 from kenspeckle.bundle.manifest import Config
 from kenspeckle.data.dataset import Reads, Sample
 from kenspeckle.data.fit import Fit
-from kenspeckle.data.read import read_image
-from kenspeckle.data.sequence import padded, read_sequence
-from kenspeckle.data.source import File, Text
-from kenspeckle.data.strings import code_points
 from kenspeckle.errors import UnreadableImage, UsageError
 from kenspeckle.models.pretrained import imagenet_head, imagenet_names, make_backbone
 from kenspeckle.models.runtime import Precision, for_inference, forward
 from kenspeckle.tasks.task import Network, Task
-from kenspeckle.tasks.translate import Translate
 from kenspeckle.trust.explain import EXPLANATIONS
 from kenspeckle.trust.unknown import refuse_unknown
+from kenspeckle.verbs.readings import READINGS
+from kenspeckle.verbs.readings.reading import Given, Reading
 
 PIECE = 16
 NEAREST = 3
@@ -67,16 +64,19 @@ class Model:
 
     @property
     def reads(self) -> Reads:
-        """What one sample is: an image, a sequence or the first string of a pair."""
-        if self.task.reads == "pairs":
-            return "pairs"
-        return "sequences" if self.bundle.config.features else "images"
+        """What one sample is: an image, a sequence, a clip or the first string of a pair."""
+        asked = self.task.reads
+        return "sequences" if asked == "images" and self.bundle.config.features else asked
+
+    @property
+    def reading(self) -> Reading:
+        """How such a sample is found and decoded."""
+        return READINGS[self.reads]
 
     @property
     def fit(self) -> Fit:
-        """How an image becomes the network's square."""
-        config = self.bundle.config
-        return Fit(config.image_size, config.resize)  # type: ignore[arg-type]
+        """How an image becomes what the network sees."""
+        return self.bundle.config.fit
 
     def predict(self, images: str | Path | Sequence[str | Path]) -> list[Answer]:
         """One answer an image file, in order; an unreadable file has `error` set.
@@ -88,9 +88,7 @@ class Model:
         'there is no such file'
         """
         paths = [images] if isinstance(images, (str, Path)) else list(images)
-        if self.reads == "pairs":
-            return self.answer([Sample(str(text), Text(str(text))) for text in paths])
-        return self.answer([Sample(str(path), File(Path(path))) for path in paths])
+        return self.answer([self.reading.at(str(path)) for path in paths])
 
     def answer(self, samples: Sequence[Sample]) -> list[Answer]:
         """One answer a sample, in order; memory stays bounded however many there are."""
@@ -101,64 +99,39 @@ class Model:
 
     def _answer_piece(self, samples: Sequence[Sample]) -> list[Answer]:
         answers: dict[int, Answer] = {}
-        inputs: list[Tensor] = []
+        given: list[Given] = []
         read: list[int] = []
         for i, sample in enumerate(samples):
             try:
-                inputs.append(self._input(sample))
+                given.append(self.reading.one(sample, self.bundle))
                 read.append(i)
             except UnreadableImage as fault:
                 words = f"not read: {fault}"
                 answers[i] = Answer(sample.path, None, {}, words, error=str(fault))
         if read:
-            outputs, vectors = self._run(inputs)
-            told = self.task.decode(outputs, [samples[i].path for i in read])
+            outputs, vectors = self._run(self.reading.together(given))
+            paths, sizes = [samples[i].path for i in read], [one.size for one in given]
+            told = self.task.decode(outputs, paths, sizes)
             answers.update(zip(read, self._familiar(told, vectors), strict=True))
         return [answers[i] for i in range(len(samples))]
 
-    def _input(self, sample: Sample) -> Tensor:
-        """What the network reads of one sample: (C, S, S) bytes, (T, D) steps, (T,) code points."""
-        if isinstance(self.task, Translate):
-            text = sample.source.read().decode("utf-8", "replace")
-            if not text:
-                raise UnreadableImage("empty", "the string is empty")
-            if strange := self.task.strangers(text):
-                words = f"it holds characters that were never learned: {strange!r}"
-                raise UnreadableImage("unsupported", words)
-            return code_points([text])[0]
-        features = self.bundle.config.features
-        if not features:
-            pixels = read_image(sample.source, self.fit).pixels
-            return torch.from_numpy(pixels).permute(2, 0, 1)
-        steps = read_sequence(sample.source.read(), sample.path)
-        if steps.shape[1] != features:
-            words = f"a step has {steps.shape[1]} numbers, and the model learned from {features}"
-            raise UnreadableImage("unsupported", words)
-        return torch.from_numpy(steps)
-
-    def _run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, NDArray[np.float32]]:
+    def _run(self, batch: Tensor) -> tuple[Tensor, NDArray[np.float32]]:
+        """Raw outputs (B, ...) and unit vectors (B, D) where the head has any."""
         network = self._fast
         if not isinstance(network, Network):
             with torch.inference_mode():
-                filled = nn.utils.rnn.pad_sequence(list(inputs), batch_first=True)
-                return network(filled), np.zeros((len(inputs), 0), np.float32)
+                return network(batch), np.zeros((len(batch), 0), np.float32)
         head = network.head
 
         def read(batch: Tensor) -> Tensor:
             return head.vector(network.backbone.stages(batch))
 
         with torch.inference_mode():
-            if self.bundle.config.features:
-                vector = read(padded([steps.numpy() for steps in inputs]))
-            else:
-                channels = self._channels(inputs)
-                batch = torch.stack([image.expand(channels, -1, -1) for image in inputs])
+            if batch.ndim == 4:
                 vector = forward(read, batch, cast(Precision, self.bundle.config.precision))
+            else:
+                vector = read(batch)
             return head.from_vector(vector), head.likeness(vector).numpy()
-
-    @staticmethod
-    def _channels(images: Sequence[Tensor]) -> int:
-        return max(image.shape[0] for image in images)
 
     def _familiar(self, answers: list[Answer], vectors: NDArray[np.float32]) -> list[Answer]:
         """Refuse what is unlike the training images; name the nearest of them."""
@@ -187,9 +160,10 @@ class Model:
             UsageError: the model does not read images, or the method does not fit its network.
         """
         network = self.network
-        if self.bundle.config.features or not isinstance(network, Network):
+        if self.reads != "images" or not isinstance(network, Network):
             raise UsageError("Only answers about images can be drawn, and this model reads others.")
-        batch = self._input(Sample(str(image), File(Path(image))))[None]
+        sample = self.reading.at(str(image))
+        batch = self.reading.together([self.reading.one(sample, self.bundle)])
         with torch.no_grad():
             likeliest = network(batch).argmax(1)
         target = likeliest if label is None else torch.tensor([self.classes.index(label)])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,20 +15,17 @@ from numpy.typing import NDArray
 from kenspeckle.answer import Finding
 from kenspeckle.data.alike import Alike
 from kenspeckle.data.batch import Chosen, Rows
-from kenspeckle.data.cache import Decoded, decode_all
+from kenspeckle.data.cache import Decoded
 from kenspeckle.data.checks import Evidence, run_checks
 from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.duplicates import MIN_SIDE, duplicate_groups, near_groups, thumbnail
 from kenspeckle.data.exclude import excluded
 from kenspeckle.data.fit import Fit
-from kenspeckle.data.layouts.pairs import scan_pairs
-from kenspeckle.data.scan import scan
-from kenspeckle.data.sequence import read_all
-from kenspeckle.data.strings import encoded
 from kenspeckle.errors import DataError, EmptyDataset
-from kenspeckle.files import cache_folder
 from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.task import Task
 from kenspeckle.verbs.progress import Stage, Tell, counter, quiet
+from kenspeckle.verbs.readings import READINGS
 
 MOST_CLASSES = 5000  # an answer holds a probability for each
 
@@ -67,6 +65,15 @@ class Prepared:
         """The samples that are used, row by row the `images`."""
         return self.dataset.subset(self.kept.tolist())
 
+    @cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Width and height of each original, in pixels."""
+        rows, width, height = self.evidence.rows, self.evidence.width, self.evidence.height
+        if rows is None or width is None or height is None:
+            return [(1, 1)] * len(self.kept)
+        at = np.searchsorted(rows, self.kept)
+        return list(zip(width[at].tolist(), height[at].tolist(), strict=True))
+
     def only(self, rows: NDArray[np.int64]) -> Prepared:
         """Some of the N images, ascending."""
         return replace(
@@ -103,14 +110,11 @@ def look(
     Raises:
         DataError, EmptyDataset: nothing is there that the task can read.
     """
-    if TASKS.load(task).reads == "pairs":
-        dataset = scan_pairs(Path(data))
-    else:
-        dataset = scan(data, columns=columns, tagged=task == "tag")
+    asked: type[Task[Any]] = TASKS.load(task)
+    dataset = READINGS[asked.reads].look(Path(data), columns, asked.means)
     if exclude is not None:
         dataset = excluded(dataset, exclude)
-    noun = {"pairs": "", "sequences": f"{len(dataset)} ", "images": f"{len(dataset)} images: "}
-    tell(Stage("looking", words=f"{noun[dataset.reads]}{dataset.layout}"))
+    tell(Stage("looking", words=READINGS[dataset.reads].counted(dataset)))
     for note in dataset.notes:
         tell(Stage("looking", words=note))
     return dataset
@@ -128,15 +132,11 @@ def prepare(
     Raises:
         DataError, EmptyDataset: nothing usable is there.
     """
-    features = 0
-    if dataset.reads == "pairs":
-        decoded = encoded(dataset)
-    elif dataset.reads == "sequences":
-        decoded, features = read_all(dataset, counter(tell, "reading sequences"))
-    else:
-        decoded = decode_all(dataset, fit, counter(tell, "reading images"), cache_folder())
+    reading = READINGS[dataset.reads]
+    doing = f"reading {reading.thing}s"
+    decoded, features = reading.decode(dataset, fit, counter(tell, doing))
     for note in decoded.notes:
-        tell(Stage("reading images", words=note))
+        tell(Stage(doing, words=note))
     is_image = dataset.reads == "images"
     thumbs = thumbnails(decoded) if is_image else None
     evidence = Evidence(rows=decoded.rows, faults=decoded.faults, keys=decoded.keys)
@@ -150,7 +150,7 @@ def prepare(
             formats=decoded.formats,
             images=decoded.images,
         )
-    findings = run_checks(dataset, evidence) if dataset.reads != "pairs" else []
+    findings = run_checks(dataset, evidence) if reading.has_checks else []
     left_out = {path for finding in findings if finding.excluded for path in finding.paths}
     usable = [
         i
@@ -161,9 +161,7 @@ def prepare(
         reason = f" {findings[0].words}" if findings else ""
         raise EmptyDataset(f"No image of {dataset.root} can be used.{reason}")
     kept = _kept(dataset, decoded, thumbs, findings, np.array(usable, dtype=np.int64))
-    lengths = (
-        decoded.width[np.array(usable, dtype=np.int64)] if dataset.reads == "sequences" else None
-    )
+    lengths = decoded.width[np.array(usable, dtype=np.int64)] if features else None
     return replace(kept, features=features, evidence=evidence, lengths=lengths)
 
 
@@ -206,7 +204,7 @@ def stop_if_hopeless(prepared: Prepared) -> None:
         DataError: the usable images are all of one class, or of more than can be learned.
     """
     used = prepared.used
-    if used.reads == "pairs":
+    if used.means == "text":
         return
     if len(used.classes) > MOST_CLASSES:
         raise DataError(

@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from kenspeckle.answer import Answer
+from kenspeckle.answer import Answer, Place
 from kenspeckle.bundle.bundle import Bundle
 from kenspeckle.bundle.manifest import Config
 from kenspeckle.data.checks import write_issues
 from kenspeckle.data.dataset import Sample, tags_in
+from kenspeckle.data.fit import Fit
 from kenspeckle.data.split import Parts, write_split
 from kenspeckle.files import write_text
 from kenspeckle.recipe import Recipe
 from kenspeckle.score import proportion
 from kenspeckle.tasks.task import ClassTask, Network, Task
-from kenspeckle.tasks.translate import Translate
+from kenspeckle.trust.drawing import outlined
 from kenspeckle.trust.explain.grad_cam import explain_by_grad_cam
 from kenspeckle.trust.measure import measure
 from kenspeckle.trust.overfitting import Circumstances, Overfitting, overfitting
@@ -33,6 +34,8 @@ from kenspeckle.trust.unknown import Familiar, refuse_unknown
 from kenspeckle.verbs.model import NEAREST, Model
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared
+from kenspeckle.verbs.readings import READINGS
+from kenspeckle.verbs.settle import fit_of
 from kenspeckle.verbs.tables import write_predictions, write_rows
 from kenspeckle.version import __version__
 
@@ -60,12 +63,14 @@ def finished(outcome: Outcome) -> tuple[Model, dict[str, Any], list[Answer]]:
         head=outcome.head,
         image_size=outcome.recipe.data.image_size or 224,
         resize=outcome.recipe.data.resize,
+        image_width=outcome.recipe.data.image_width,
+        looks=outcome.recipe.data.looks,
         precision=outcome.precision,
         widths=outcome.widths,
         transform=outcome.transform,
         pool=outcome.recipe.pool,
         positions=outcome.recipe.positions,
-        features=len(task.alphabet) if isinstance(task, Translate) else prepared.features,
+        features=task.features(prepared.features),
         settings=task.kept(),
         threshold=None if familiar is None else _finite(familiar.threshold),
         paths=tuple(used.samples[int(i)].path for i in outcome.trained),
@@ -125,7 +130,7 @@ def _report(
     refused = sum(answer.unknown for answer in answers)
     report: dict[str, Any] = {
         "kind": outcome.recipe.task,
-        "sequences": used.reads == "sequences",
+        "thing": READINGS[used.reads].thing,
         "data": _data(prepared),
         "split": {
             "train": len(parts.train),
@@ -171,8 +176,7 @@ def _overfitting(outcome: Outcome, answers: Sequence[Answer], labels: Sequence[s
     training = recipe.training
     learned = prepared.used.subset(outcome.parts.train.tolist())
     found = {finding.check for finding in prepared.findings if finding.severity != "note"}
-    said = [a.label if a.label is not None else next(iter(a.probabilities), None) for a in answers]
-    right = sum(a == b for a, b in zip(said, labels, strict=True))
+    right = sum(outcome.task.is_right(a, b) for a, b in zip(answers, labels, strict=True))
     trained = outcome.network if not recipe.freeze else outcome.network.get_submodule("head")
     run = Circumstances(
         images_per_class=[count for count in learned.counts().values() if count],
@@ -184,7 +188,7 @@ def _overfitting(outcome: Outcome, answers: Sequence[Answer], labels: Sequence[s
         has_leak="near_duplicates" in found,
         has_label_errors="label_errors" in found,
         has_shortcut="shortcuts" in found,
-        things={"pairs": "lines"}.get(prepared.used.reads, prepared.used.reads),
+        things=f"{READINGS[prepared.used.reads].thing}s",
     )
     pairs = outcome.training_right or (0, 0), (right, len(labels))
     return overfitting(outcome.history, *pairs, run)
@@ -196,7 +200,7 @@ def write_unfinished(folder: Path, prepared: Prepared, recipe: Recipe, failed: s
     report = {
         "failed": failed,
         "kind": recipe.task,
-        "sequences": used.reads == "sequences",
+        "thing": READINGS[used.reads].thing,
         "data": _data(prepared),
         "findings": [finding.as_dict() for finding in prepared.findings],
         "model": {"name": recipe.model, "frozen": bool(recipe.freeze)},
@@ -261,8 +265,8 @@ def _pictures(outcome: Outcome, report: Mapping[str, Any]) -> tuple[Pictures, He
 
     Shown are the worst and best images and the training images nearest to them.
     """
-    prepared, network = outcome.prepared, outcome.network
-    if prepared.used.reads != "images" or not isinstance(network, Network):
+    prepared, network, task = outcome.prepared, outcome.network, outcome.task
+    if prepared.used.reads != "images":
         return {}, {}
     rows = {sample.path: row for row, sample in enumerate(prepared.used.samples)}
     told = [*report["mistakes"], *report["best"]]
@@ -273,6 +277,15 @@ def _pictures(outcome: Outcome, report: Mapping[str, Any]) -> tuple[Pictures, He
         for path in wanted
         if path in rows
     }
+    if task.says_where:
+        fit = fit_of(outcome.recipe)
+        placed = {answer.path: answer.places for answer in outcome.answers}
+        for path, pixels in pictures.items():
+            size = prepared.sizes[rows[path]]
+            seen = [_seen(place, fit, size) for place in placed.get(path, ())]
+            pictures[path] = outlined(pixels, seen, task.classes)
+    if not isinstance(network, Network):
+        return pictures, {}
     heats = {}
     for one in [*report["mistakes"][:EXPLAINED], *report["best"][:EXPLAINED]]:
         said = (
@@ -284,3 +297,11 @@ def _pictures(outcome: Outcome, report: Mapping[str, Any]) -> tuple[Pictures, He
         target = torch.tensor([outcome.task.classes.index(said)])
         heats[one["path"]] = explain_by_grad_cam(network, image, target)[0].numpy()
     return pictures, heats
+
+
+def _seen(place: Place, fit: Fit, size: tuple[int, int]) -> Place:
+    """A place in pixels of what the network sees."""
+    high, wide = fit.shape
+    box = np.array([[place.left, place.top, place.right, place.bottom]])
+    left, top, right, bottom = fit.shares(box, size)[0] * [wide, high, wide, high]
+    return replace(place, left=left, top=top, right=right, bottom=bottom)

@@ -10,24 +10,36 @@ import torch
 
 from kenspeckle.data.augment import check_names
 from kenspeckle.data.dataset import Dataset
-from kenspeckle.data.sides import typical_side
-from kenspeckle.errors import UsageError
+from kenspeckle.data.fit import Fit
+from kenspeckle.data.sides import typical_shape, typical_side
+from kenspeckle.errors import UsageError, nearest
 from kenspeckle.models import BACKBONES, ENCODERS
 from kenspeckle.models.pretrained import is_pretrained
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks import TASKS
 from kenspeckle.tasks.losses import check_loss
+from kenspeckle.tasks.task import ClassTask, Task
 from kenspeckle.training.bank import check_head
 
+PACKAGED = "efficientnet-lite0"
 
-def settled(recipe: Recipe, budget: str | None, settings: Mapping[str, Any] | None) -> Recipe:
-    """The recipe with settings applied and names checked, before any image is read."""
+
+def settled(
+    recipe: Recipe | None, budget: str | None, settings: Mapping[str, Any] | None
+) -> Recipe:
+    """The recipe with settings applied and names checked, before any image is read.
+
+    Args:
+        recipe: None is where the task that the settings name starts from.
+    """
+    if recipe is None:
+        recipe = start_of(str((settings or {}).get("task", Recipe().task)))
     if budget is not None:
         settings = {**(settings or {}), "training.budget_seconds": seconds_of(budget)}
     if settings:
         recipe = recipe.changed(settings)
-    TASKS.row(recipe.task)
-    check_head(recipe.head)
+    task: type[Task[Any]] = TASKS.load(recipe.task)
+    _check_head(recipe, task)
     if recipe.model is not None and recipe.model not in ("auto", *ENCODERS):
         _facts(recipe.model)
     check_loss(recipe.loss, recipe.training.smoothing)
@@ -36,6 +48,18 @@ def settled(recipe: Recipe, budget: str | None, settings: Mapping[str, Any] | No
     _check_mixing(recipe)
     check_names(recipe.training.augment or ())
     return recipe
+
+
+def start_of(task: str) -> Recipe:
+    """The recipe that a task starts from."""
+    asked: type[Task[Any]] = TASKS.load(task)
+    return Recipe(task=task).changed(asked.settings)
+
+
+def fit_of(recipe: Recipe) -> Fit:
+    """How an image becomes what the network sees."""
+    data = recipe.data
+    return Fit(data.image_size or 224, data.resize, data.image_width, data.looks)
 
 
 def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
@@ -48,7 +72,8 @@ def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
         recipe = replace(recipe, model=None)
     if dataset.reads != "images":
         return _suited_encoder(recipe, dataset)
-    model = recipe.model or "efficientnet-lite0"
+    task: type[Task[Any]] = TASKS.load(recipe.task)
+    model = recipe.model or task.model or PACKAGED
     facts = _facts(model)
     smallest = facts.get("smallest", 1)
     if recipe.data.image_size is not None and recipe.data.image_size < smallest:
@@ -62,6 +87,8 @@ def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
             f"{model} has no trained weights to freeze. Give some with --weights FILE, or "
             "train it from scratch with --freeze no."
         )
+    if not issubclass(task, ClassTask):
+        return _suited_to_places(recipe, dataset, task, model)
     size = recipe.data.image_size
     if size is None:
         size = facts.get("image_size", 224)
@@ -71,6 +98,30 @@ def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
     if freeze:
         _check_frozen(recipe, model)
     return replace(recipe, model=model, freeze=freeze, data=replace(recipe.data, image_size=size))
+
+
+def _suited_to_places(
+    recipe: Recipe, dataset: Dataset, task: type[Task[Any]], model: str
+) -> Recipe:
+    """For a task that says where things stand: nothing is frozen, and images keep their shape."""
+    if recipe.freeze:
+        raise UsageError(f"The task {recipe.task} trains its network; leave --freeze yes out.")
+    data = recipe.data
+    if data.image_size is None:
+        high, wide = task.shape_for(typical_shape(dataset))
+        data = replace(data, image_size=high, image_width=None if high == wide else wide)
+    return replace(recipe, model=model, freeze=False, data=data)
+
+
+def _check_head(recipe: Recipe, task: type[Task[Any]]) -> None:
+    if not task.heads:
+        check_head(recipe.head)
+    elif recipe.head not in ("auto", *task.heads):
+        hint = nearest(recipe.head, task.heads) or "."
+        raise UsageError(
+            f"The task {recipe.task} has no head '{recipe.head}'{hint} "
+            f"Known: auto, {', '.join(task.heads)}."
+        )
 
 
 def _check_frozen(recipe: Recipe, model: str) -> None:
@@ -91,9 +142,14 @@ def _check_frozen(recipe: Recipe, model: str) -> None:
 
 
 def _suited_encoder(recipe: Recipe, dataset: Dataset) -> Recipe:
-    fitting = [
-        n for n in ENCODERS if ENCODERS.row(n).facts.get("reads", "sequences") == dataset.reads
-    ]
+    task: type[Task[Any]] = TASKS.load(recipe.task)
+    if task.says_where:
+        raise UsageError(
+            f"The task {recipe.task} says where things are in images, and {dataset.root} holds "
+            f"{dataset.reads}."
+        )
+    read = "sequences" if dataset.reads == "clips" else dataset.reads  # frames are steps
+    fitting = [n for n in ENCODERS if ENCODERS.row(n).facts.get("reads", "sequences") == read]
     model = recipe.model or fitting[0]
     if model not in fitting:
         raise UsageError(
@@ -132,6 +188,12 @@ def _check_ranges(recipe: Recipe) -> None:
         f"'{name}' should be {words}, found {value}"
         for name, value, fits, words in (
             ("data.image_size", recipe.data.image_size, _between(1, 4096), "from 1 to 4096 pixels"),
+            (
+                "data.image_width",
+                recipe.data.image_width,
+                _between(1, 4096),
+                "from 1 to 4096 pixels",
+            ),
             ("data.test_share", recipe.data.test_share, _between(0, 0.9), "from 0 to 0.9"),
             ("data.tune_share", recipe.data.tune_share, _between(0, 0.9), "from 0 to 0.9"),
             ("data.folds", recipe.data.folds, _between(2, 100), "from 2 to 100"),

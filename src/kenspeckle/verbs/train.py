@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from kenspeckle.data.checks import write_issues
-from kenspeckle.data.fit import Fit
 from kenspeckle.data.split import read_split
 from kenspeckle.errors import KenError
 from kenspeckle.recipe import Recipe
@@ -19,7 +18,7 @@ from kenspeckle.verbs.prepare import Prepared, look, prepare, stop_if_hopeless
 from kenspeckle.verbs.progress import Stage, Tell, quiet
 from kenspeckle.verbs.record import finished, write_run, write_unfinished
 from kenspeckle.verbs.runs import Past, Source, remember
-from kenspeckle.verbs.settle import settled, suited
+from kenspeckle.verbs.settle import fit_of, settled, suited
 from kenspeckle.verbs.train_auto import BUDGET as AUTO_BUDGET
 from kenspeckle.verbs.train_auto import train_auto
 from kenspeckle.verbs.train_features import train_features
@@ -63,7 +62,7 @@ def train(
     Raises:
         KenError: data, recipe or storage do not allow it; the message says what to do.
     """
-    recipe = settled(recipe or Recipe(), budget, settings)
+    recipe = settled(recipe, budget, settings)
     start = time.perf_counter()
     source = Source(Path(data), columns or {}, split, exclude)
     asked = recipe
@@ -112,7 +111,7 @@ def planned(
     tell: Tell = quiet,
 ) -> dict[str, Any]:
     """What `train` would do with these: everything up to the training itself (`--dry-run`)."""
-    recipe = settled(recipe or Recipe(), budget, settings)
+    recipe = settled(recipe, budget, settings)
     source = Source(Path(data), columns or {}, split, exclude)
     asked = recipe
     prepared, recipe = _prepared(source, recipe, tell)
@@ -128,8 +127,7 @@ def _prepared(source: Source, recipe: Recipe, tell: Tell) -> tuple[Prepared, Rec
     dataset = look(source.data, source.columns, tell, task=recipe.task, exclude=source.exclude)
     is_open = recipe.model == "auto"
     recipe = suited(recipe, dataset)
-    fit = Fit(recipe.data.image_size or 224, recipe.data.resize)
-    prepared = with_split(prepare(dataset, fit, tell), source.split)
+    prepared = with_split(prepare(dataset, fit_of(recipe), tell), source.split)
     for finding in prepared.findings:
         tell(Stage("checking", words=f"{finding.severity}: {finding.words}"))
     stop_if_hopeless(prepared)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from kenspeckle.data.dataset import Dataset
-from kenspeckle.data.fit import Fit
 from kenspeckle.data.split import folds, split
 from kenspeckle.errors import UsageError
 from kenspeckle.models.pretrained import is_pretrained
@@ -21,12 +20,13 @@ from kenspeckle.score import Score, paired_difference
 from kenspeckle.tasks import TASKS
 from kenspeckle.tasks.task import ClassTask
 from kenspeckle.verbs.augmenting import chosen_augmentation
+from kenspeckle.verbs.loop_outcome import outputs_of, part_of
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared, prepare
 from kenspeckle.verbs.progress import Stage, Tell, quiet
-from kenspeckle.verbs.settle import suited
+from kenspeckle.verbs.settle import fit_of, suited
 from kenspeckle.verbs.train_features import Bank, see, train_features
-from kenspeckle.verbs.train_loop import Extras, outputs_of, part_of, parts_of, train_loop, trained
+from kenspeckle.verbs.train_loop import Extras, parts_of, train_loop, trained
 
 # In order of preference where they cannot be told apart: what needs least comes first.
 CANDIDATES = {
@@ -149,7 +149,7 @@ def _sized(dataset: Dataset, prepared: Prepared, recipe: Recipe) -> Prepared:
     """The same rows and groups as `prepared`, at the size of the recipe's network."""
     if dataset.reads != "images":
         return prepared
-    again = prepare(dataset, Fit(recipe.data.image_size or 224, recipe.data.resize), quiet)
+    again = prepare(dataset, fit_of(recipe), quiet)
     return replace(again, dataset=prepared.dataset, groups=prepared.groups)
 
 

@@ -21,6 +21,7 @@ from kenspeckle.files import cache_folder, sha256
 from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.pretrained import make_backbone
 from kenspeckle.models.runtime import Precision, for_inference, in_parallel, remembered_precision
+from kenspeckle.models.vectors import unit
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks import TASKS
 from kenspeckle.tasks.task import ClassTask, Network
@@ -40,12 +41,13 @@ from kenspeckle.training.features import (
     weights_hash,
 )
 from kenspeckle.trust.evaluate import FitAndAnswer, Trial, choose, compare
-from kenspeckle.trust.unknown import fit_familiar, unit
+from kenspeckle.trust.unknown import fit_familiar
 from kenspeckle.verbs.deep import deeply_checked, deeply_grouped
 from kenspeckle.verbs.finetune import Start, answered, fine_tuned
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.progress import Stage, Tell, counter
+from kenspeckle.verbs.settle import fit_of
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -168,7 +170,7 @@ def see(prepared: Prepared, recipe: Recipe, tell: Tell) -> Seen:
     network = feature_network(backbone, precision, recipe.data.image_size or 224)
     if recipe.weights not in (None, "hub"):
         tell(Stage("weights", words=f"{recipe.weights}, SHA-256 {sha256(Path(recipe.weights))}"))
-    fit_name = f"{recipe.data.image_size}-{recipe.data.resize}"
+    fit_name = fit_of(recipe).name
     prepared = _affordable(prepared, network, fit_name, recipe, tell)
     vectors = extract(
         network,

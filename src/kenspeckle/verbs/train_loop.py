@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from kenspeckle.data.batch import Batches, Chosen, Rows, in_pieces
-from kenspeckle.data.dataset import Sample
+from kenspeckle.data.batch import Batches
 from kenspeckle.data.split import Parts, split
 from kenspeckle.errors import DataError
 from kenspeckle.files import write_bytes
@@ -24,25 +23,23 @@ from kenspeckle.models.backbone import Input
 from kenspeckle.models.pretrained import is_pretrained, make_backbone
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks import TASKS
-from kenspeckle.tasks.task import Choices, ClassTask, Network, Task
-from kenspeckle.tasks.translate import Translate
+from kenspeckle.tasks.task import Choices, ClassTask, Task
 from kenspeckle.training.budget import choose_speed
 from kenspeckle.training.finder import find_learning_rate
 from kenspeckle.training.fit import Measured, Progress, Tune, fit
 from kenspeckle.training.health import Diagnosis, diagnose, draw
 from kenspeckle.training.loop import Augment, total_steps
 from kenspeckle.training.optimisers import default_learning_rate
-from kenspeckle.trust.unknown import familiar_from, unit
 from kenspeckle.verbs.augmenting import chosen_augmentation, remembered_words
+from kenspeckle.verbs.loop_outcome import PIECE, loop_outcome, part_of
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.progress import Stage, Tell, quiet
+from kenspeckle.verbs.settle import fit_of
 
-PIECE = 256  # images at once where nothing is learned
 STATISTICS = 2000  # training images, at most, that mean and deviation are taken from
 Ints = NDArray[np.int64]
 MOST_WATCHED = 2000  # training images that are measured beside the tuning images, each epoch
-MOST_VECTORS = 5000  # training images whose vectors are kept for `unknown` and nearest images
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -
     told: dict[str, Any] = {"augmentation": list(augmenting.words)}
     if isinstance(task, ClassTask):
         told["losses"] = task.chosen.words
-    return _outcome(prepared, recipe, task, network, parts, history, health, told)
+    return loop_outcome(prepared, recipe, task, network, parts, history, health, told)
 
 
 def trained(prepared: Prepared, recipe: Recipe, rows: Ints, tune_rows: Ints) -> nn.Module:
@@ -146,19 +143,18 @@ def _asked(prepared: Prepared, recipe: Recipe, rows: Ints) -> tuple[Task[Any], A
     used, name = prepared.used, str(recipe.model)
     choices = Choices(
         head=_head(recipe, prepared),
-        image_size=recipe.data.image_size or 224,
+        fit=fit_of(recipe),
         dropout=recipe.dropout,
         pool=recipe.pool,
         smoothing=recipe.training.smoothing,
         loss=recipe.loss,
     )
     task = TASKS.load(recipe.task).for_data(used, rows.tolist(), choices)
-    is_pairs = isinstance(task, Translate)
-    features = len(task.alphabet) if is_pairs else prepared.features
+    features = task.features(prepared.features)
     built = Input(recipe.data.image_size or 224, recipe.positions, features)
     fresh = recipe.weights is None and (bool(features) or not is_pretrained(name, None))
     backbone = make_backbone(name, recipe.weights, fresh=fresh, built=built)
-    if fresh and not is_pairs and choices.head != "flatten":
+    if fresh and used.reads != "pairs" and choices.head != "flatten":
         few = torch.from_numpy(rows[:: -(-len(rows) // STATISTICS)])
         backbone.learn_statistics(prepared.images[few])
     return task, task.network(backbone)
@@ -167,6 +163,8 @@ def _asked(prepared: Prepared, recipe: Recipe, rows: Ints) -> tuple[Task[Any], A
 def _head(recipe: Recipe, prepared: Prepared) -> str:
     """Which of models/heads.py the network's row names; features are read by a pooled head here."""
     name = str(recipe.model)
+    if TASKS.load(recipe.task).heads:
+        return recipe.head
     if prepared.used.reads != "images":
         return str(ENCODERS.row(name).facts.get("head", "pooled"))
     named = "pooled" if name.startswith("timm:") else BACKBONES.row(name).facts["head"]
@@ -177,20 +175,12 @@ def _batches(prepared: Prepared, recipe: Recipe, task: Task[Any], rows: Ints) ->
     samples = [prepared.used.samples[i] for i in rows]
     return Batches(
         part_of(prepared, rows),
-        task.collate([sample.label for sample in samples]),
+        task.collate([s.label for s in samples], [prepared.sizes[i] for i in rows]),
         torch.tensor([sample.weight for sample in samples]),
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
         lengths=None if prepared.lengths is None else torch.from_numpy(prepared.lengths[rows]),
     )
-
-
-def part_of(prepared: Prepared, rows: Ints) -> Rows:
-    """Some images in memory, side by side; sequences stay as long as each is."""
-    chosen = torch.from_numpy(rows)
-    if prepared.used.reads == "sequences":
-        return Chosen(prepared.images, chosen)
-    return prepared.images[chosen]
 
 
 def _resolved(recipe: Recipe, network: nn.Module, task: Task[Any], batches: Batches) -> Recipe:
@@ -302,91 +292,3 @@ def _run(
             words = f"stopped: {last.stopped}"
         tell(Stage("training", last.step, last.total_steps, words, last.seconds_left))
     return [] if last is None else [dataclasses.asdict(row) for row in last.history]
-
-
-def outputs_of(network: nn.Module, images: Rows) -> tuple[Tensor, NDArray[np.float32]]:
-    """Raw outputs (N, ...) and unit vectors (N, D) of images, without learning.
-
-    A network that is no backbone with a head gives no vectors: (N, 0).
-    """
-    network.eval()
-    outputs, vectors = [], []
-    with torch.inference_mode():
-        for piece in in_pieces(len(images), PIECE):
-            some = images[torch.arange(piece.start, piece.stop)]
-            if not isinstance(network, Network):
-                outputs.append(network(some))
-                vectors.append(torch.zeros(len(some), 0))
-                continue
-            vector = network.head.vector(network.backbone.stages(some))
-            outputs.append(network.head.from_vector(vector).double())
-            vectors.append(network.head.likeness(vector))
-    longest = max(o.shape[1] for o in outputs)
-    filled = [
-        nn.functional.pad(o, (0, 0, 0, longest - o.shape[1])) if o.ndim == 3 else o for o in outputs
-    ]
-    return torch.cat(filled), torch.cat(vectors).float().numpy()
-
-
-def _outcome(
-    prepared: Prepared,
-    recipe: Recipe,
-    task: Task[Any],
-    network: nn.Module,
-    parts: Parts,
-    history: list[dict[str, Any]],
-    health: Diagnosis,
-    told: dict[str, Any],
-) -> Outcome:
-    samples = prepared.used.samples
-    network = network.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    outputs, test_vectors = outputs_of(network, part_of(prepared, parts.test))
-    chosen = parts.train[:: -(-len(parts.train) // MOST_VECTORS)]
-    learned, vectors = outputs_of(network, part_of(prepared, chosen))
-    familiar, distances = None, None
-    if isinstance(task, ClassTask):
-        held_out = np.zeros(0, np.float32)
-        familiar = familiar_from(unit(vectors), held_out, recipe.unknown_share)
-        if len(parts.val):
-            labels = [samples[i].label for i in parts.val]
-            val_outputs, val_vectors = outputs_of(network, part_of(prepared, parts.val))
-            task.calibrate(val_outputs.numpy(), task.collate(labels).numpy())
-            held_out = familiar.distances(val_vectors)
-            familiar = familiar_from(unit(vectors), held_out, recipe.unknown_share)
-        distances = familiar.distances(test_vectors)
-    right = _right(task, learned, [samples[i] for i in chosen])
-    return Outcome(
-        prepared=prepared,
-        task=task,
-        network=network,
-        head=getattr(task, "head", "pooled"),
-        recipe=recipe,
-        precision="float32",
-        parts=parts,
-        measured=parts.test,
-        answers=task.decode(outputs, [samples[i].path for i in parts.test]),
-        how=f"{len(parts.test)} {noun(prepared)} held out for the test",
-        familiar=familiar,
-        trained=chosen if familiar is not None else chosen[:0],
-        distances=distances,
-        vectors=unit(test_vectors) if familiar is not None else None,
-        history=history,
-        training_right=(right, len(chosen)),
-        notes=parts.notes,
-        facts={
-            "gradients": str(health),
-            "verdict": health.verdict,
-            "parameters": sum(p.numel() for p in network.parameters()),
-        },
-        told=told,
-    )
-
-
-def _right(task: Task[Any], outputs: Tensor, samples: Sequence[Sample]) -> int:
-    answers = task.decode(outputs, [sample.path for sample in samples])
-    return sum(a.label == s.label for a, s in zip(answers, samples, strict=True))
-
-
-def noun(prepared: Prepared) -> str:
-    """What samples are called: images, sequences or pairs."""
-    return prepared.used.reads

@@ -106,7 +106,7 @@ def test_a_class_of_which_no_image_was_read_does_no_harm():
 
 def test_labels_that_name_several_classes_take_no_part():
     samples = [Sample(f"{i}.png", File(Path("x")), label="ape;bee") for i in range(60)]
-    dataset = Dataset(Path("photos"), tuple(samples), class_list(["ape;bee"])).tagged()
+    dataset = Dataset(Path("photos"), tuple(samples), class_list(["ape;bee"])).meaning("tags")
     evidence = Evidence(rows=np.arange(60), probabilities=np.full((60, 2), 0.9))
     assert list(check_label_errors(dataset, evidence)) == []
 

@@ -229,7 +229,7 @@ def test_fewer_than_two_classes_of_five_images_have_nothing_to_tell(labels):
 
 
 def test_labels_that_name_several_classes_take_no_part():
-    dataset = dataset_of(["a;b"] * 40 + ["b"] * 40).tagged()
+    dataset = dataset_of(["a;b"] * 40 + ["b"] * 40).meaning("tags")
     assert flagged(dataset, beside(80, formats=["PNG"] * 40 + ["JPEG"] * 40)) == []
 
 

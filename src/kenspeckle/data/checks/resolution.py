@@ -111,9 +111,9 @@ def _content(square: NDArray[np.uint8], width: int, height: int) -> tuple[NDArra
     Where what `pad` would have filled is not grey, the picture was cropped or stretched, and the
     shorter side is the one whose pixels are all there.
     """
-    size = square.shape[-1]
-    across, down = Fit(size).inner(width, height)
-    left, top = (size - across) // 2, (size - down) // 2
+    high, wide = square.shape[-2:]
+    across, down = Fit(high, across=wide).inner(width, height)
+    left, top = (wide - across) // 2, (high - down) // 2
     inside = (slice(top, top + down), slice(left, left + across))
     side = max(width, height)
     rest = (square[:, :top], square[:, top + down :], square[..., :left])

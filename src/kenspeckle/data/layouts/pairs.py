@@ -35,9 +35,8 @@ def scan_pairs(path: Path) -> Dataset:
     ]
     if not samples:
         raise EmptyDataset(f"{path} holds no pair. {EXPECTED}")
-    return Dataset(
-        path, tuple(samples), (), f"{counted(len(samples), 'pair')} of strings", reads="pairs"
-    )
+    layout = f"{counted(len(samples), 'pair')} of strings"
+    return Dataset(path, tuple(samples), (), layout, reads="pairs", means="text")
 
 
 def _pair(path: Path, number: int, line: str) -> Sample:

@@ -27,7 +27,7 @@ from kenspeckle.files import inside
 
 KNOWN_COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("image_path", "filename", "file_name", "file", "image", "path"),
-    "label": ("label", "labels", "class", "target"),
+    "label": ("label", "labels", "class", "target", "text"),
     "group": ("group",),
     "split": ("split",),
     "weight": ("weight",),

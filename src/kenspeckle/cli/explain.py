@@ -12,7 +12,7 @@ from kenspeckle.cli import options, terminal
 
 
 def explain(
-    image: Annotated[Path, typer.Argument(help="An image.")],
+    image: Annotated[Path, typer.Argument(help="An image, or a clip.")],
     model: options.ModelFile = None,
     expect_sha256: options.ExpectSha256 = None,
     label: Annotated[
@@ -28,7 +28,8 @@ def explain(
     """Draw where an answer comes from, and name the training images most like it.
 
     The picture holds the image at the left and the heat at the right; of a model that says what
-    stands where, the image with everything it names outlined and numbered.
+    stands where, the image with everything it names outlined and numbered; of a clip, its frames,
+    each over a bar: blue to the right where it speaks for the class, orange to the left against it.
 
     Example:
 

@@ -10,18 +10,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from kenspeckle.answer import Place
 from kenspeckle.data.read import read_image
 from kenspeckle.data.source import File
-from kenspeckle.errors import UsageError, nearest
+from kenspeckle.errors import UnreadableImage, UsageError, nearest
 from kenspeckle.files import write_bytes
+from kenspeckle.tasks.task import ClassTask
 from kenspeckle.trust.drawing import outlined
 from kenspeckle.trust.explain import EXPLANATIONS
 from kenspeckle.trust.report_pictures import under_heat
 from kenspeckle.verbs.model import Model
+from kenspeckle.verbs.readings.clips import weighed
 
 SHOWN_PX = 448  # the network's square, enlarged for the eye
+MOST_PX = 1600  # across: strips and lines are wide
 
 
 def explain(
@@ -42,6 +46,8 @@ def explain(
     EXPLANATIONS.row(method)
     if model.task.says_where:
         return _places_drawn(model, image, output)
+    if model.reads == "clips":
+        return _frames_weighed(model, image, output, label)
     heat = model.explain(image, label, method)
     pixels = read_image(File(image), model.fit).pixels
     answer = model.predict(image)[0]
@@ -74,6 +80,25 @@ def _places_drawn(model: Model, image: Path, output: Path) -> Explanation:
     return Explanation(answer.words, {}, answer.places)
 
 
+def _frames_weighed(model: Model, clip: Path, output: Path, label: str | None) -> Explanation:
+    """The frames of a clip, each over a bar that says how much it speaks for the class."""
+    task, network = model.task, model.network
+    assert isinstance(task, ClassTask)
+    answer = model.predict(clip)[0]
+    if answer.error is not None:
+        raise UnreadableImage("corrupt", answer.error)
+    said = label or next(iter(answer.probabilities))
+
+    def probabilities(steps: Tensor) -> Tensor:
+        return task.probabilities(network(steps))
+
+    sample, target = model.reading.at(str(clip)), model.classes.index(said)
+    picture, _ = weighed(sample, model.fit, probabilities, target)
+    write_bytes(output, _png(picture))
+    labels = dict(zip(model.bundle.config.paths, model.bundle.config.labels, strict=True))
+    return Explanation(answer.words, {path: labels[path] for path in answer.nearest})
+
+
 def side_by_side(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The square as the network saw it, and the same under its heat: (S, 2 S, 3)."""
     if pixels.shape[2] == 1:
@@ -85,9 +110,9 @@ def side_by_side(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArra
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
     picture = Image.fromarray(pixels)
-    scale = SHOWN_PX / picture.height
+    scale = min(SHOWN_PX / picture.height, MOST_PX / picture.width)
     if scale > 1:
-        size = (round(picture.width * scale), SHOWN_PX)
+        size = (round(picture.width * scale), round(picture.height * scale))
         picture = picture.resize(size, Image.Resampling.BICUBIC)
     content = io.BytesIO()
     picture.save(content, "PNG")

@@ -35,6 +35,7 @@ from kenspeckle.verbs.model import NEAREST, Model
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.readings import READINGS
+from kenspeckle.verbs.readings.clips import weighed
 from kenspeckle.verbs.settle import fit_of
 from kenspeckle.verbs.tables import write_predictions, write_rows
 from kenspeckle.version import __version__
@@ -266,6 +267,8 @@ def _pictures(outcome: Outcome, report: Mapping[str, Any]) -> tuple[Pictures, He
     Shown are the worst and best images and the training images nearest to them.
     """
     prepared, network, task = outcome.prepared, outcome.network, outcome.task
+    if prepared.used.reads == "clips":
+        return _strips(outcome, report), {}
     if prepared.used.reads != "images":
         return {}, {}
     rows = {sample.path: row for row, sample in enumerate(prepared.used.samples)}
@@ -297,6 +300,23 @@ def _pictures(outcome: Outcome, report: Mapping[str, Any]) -> tuple[Pictures, He
         target = torch.tensor([outcome.task.classes.index(said)])
         heats[one["path"]] = explain_by_grad_cam(network, image, target)[0].numpy()
     return pictures, heats
+
+
+def _strips(outcome: Outcome, report: Mapping[str, Any]) -> Pictures:
+    """The frames of the clips that the report shows, each with its weight for the class said."""
+    samples = {sample.path: sample for sample in outcome.prepared.used.samples}
+    task, network = outcome.task, outcome.network
+    assert isinstance(task, ClassTask)
+
+    def answer(steps: torch.Tensor) -> torch.Tensor:
+        return task.probabilities(network(steps))
+
+    pictures = {}
+    for one in [*report["mistakes"][:EXPLAINED], *report["best"][:EXPLAINED]]:
+        target = task.classes.index(one["said"])
+        fit = fit_of(outcome.recipe)
+        pictures[one["path"]], _ = weighed(samples[one["path"]], fit, answer, target)
+    return pictures
 
 
 def _seen(place: Place, fit: Fit, size: tuple[int, int]) -> Place:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from kenspeckle.bundle.bundle import Bundle
@@ -30,10 +31,13 @@ from kenspeckle.files import cache_folder
 from kenspeckle.models.pretrained import make_backbone
 from kenspeckle.models.sequence import changes
 from kenspeckle.training.features import FeatureNetwork, extract, feature_network
+from kenspeckle.trust.explain.moments import moments, strip
 from kenspeckle.verbs.readings.reading import Columns, Given, Progress, Reading
 
 Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
 FRAMES = 16  # of a clip, spread evenly: 0.2 s of two cores
+SHOWN = 112  # pixels a side of a frame in a strip
 SIDE = 224  # pixels at which the packaged network sees a frame
 
 
@@ -106,12 +110,7 @@ class Clips(Reading):
 
     def one(self, sample: Sample, bundle: Bundle) -> Given:
         """(T, D) float32."""
-        network = frame_network()
-        frames = _clip(sample).frames(Fit(SIDE), FRAMES)
-        batch = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
-        with torch.inference_mode():
-            vectors = network.vectors(batch).float().numpy()
-        return Given(torch.from_numpy(_steps(vectors, bundle.config.fit, network)))
+        return Given(_seen(_clip(sample).frames(Fit(SIDE), FRAMES), bundle.config.fit))
 
     def together(self, given: Sequence[Given]) -> Tensor:
         """(B, T, D), nan after the end of each."""
@@ -145,6 +144,34 @@ class _Frames:
 def frame_network() -> FeatureNetwork:
     """The packaged network; float32, so that every machine makes the same steps of a frame."""
     return feature_network(make_backbone("efficientnet-lite0").eval(), "float32", SIDE)
+
+
+def weighed(
+    sample: Sample, fit: Fit, answer: Callable[[Tensor], Tensor], target: int
+) -> tuple[Pixels, list[float]]:
+    """The frames of a clip side by side, each with how much it speaks for a class; the weights.
+
+    Args:
+        fit: what the network sees of a clip.
+        answer: clips (B, T, D) -> probabilities (B, K).
+        target: the class's number.
+
+    Raises:
+        UnreadableImage: the clip cannot be read.
+    """
+    frames = _clip(sample).frames(Fit(SIDE), FRAMES)
+    weights = moments(answer, _seen(frames, fit), target).tolist()
+    small = [np.asarray(Image.fromarray(frame).resize((SHOWN, SHOWN))) for frame in frames]
+    return strip(small, weights), weights
+
+
+def _seen(frames: Sequence[Pixels], fit: Fit) -> Tensor:
+    """(T, D) of the frames, as the network sees them."""
+    network = frame_network()
+    batch = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        vectors = network.vectors(batch).float().numpy()
+    return torch.from_numpy(_steps(vectors, fit, network))
 
 
 def _steps(vectors: Floats, fit: Fit, network: FeatureNetwork) -> Floats:

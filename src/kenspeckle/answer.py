@@ -38,6 +38,7 @@ class Answer:
         error: why there is no answer, when the file could not be read.
         nearest: the paths of the training images most like it.
         places: what stands where, of tasks that say so.
+        figures: what was measured of an image, by name, such as decibels.
         unsaid: places that were considered and are too unsure to be said.
     """
 
@@ -51,6 +52,7 @@ class Answer:
     nearest: tuple[str, ...] = ()
     places: tuple[Place, ...] = ()
     unsaid: tuple[Place, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def probability(self) -> float:

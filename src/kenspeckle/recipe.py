@@ -40,7 +40,9 @@ class Training:
     epochs: int = 30  # early stopping usually ends sooner
     steps: int | None = None  # stop after exactly this many updates; the repeatable way to end
     batch_size: int | Literal["full"] = 64  # small batches reach an accuracy sooner (SPEED)
-    optimiser: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "lbfgs"] = "adamw"
+    optimiser: Literal[
+        "sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "adam-gan", "lbfgs"
+    ] = "adamw"
     learning_rate: float | None = None  # None is the optimiser's own (training/optimisers.py)
     weight_decay: float = 0.01  # decoupled for every optimiser (Loshchilov and Hutter 2019)
     l1: float = 0.0  # literal penalty on the loss: l1 * sum |w|
@@ -74,7 +76,9 @@ class Recipe:
     loss: Literal["auto", "cross-entropy", "balanced", "focal"] = "auto"  # tasks/losses.py
     pool: Literal["avg", "max", "avgmax"] = "avg"  # how a loop's head reads the waist
     positions: Literal["sin2d", "sin1d", "learned", "none"] = "sin2d"  # of a Transformer's tokens
+    degradations: tuple[str, ...] = ("noise", "jpeg")  # what `restore` learns to mend
     dropout: float = 0.0  # before the last layer, when a loop trains
+    false_accepts: float = 0.01  # of match: how often a stranger may be taken for somebody
     unknown_share: float = 0.05  # share of the user's own images refused, out of fold
     data: Data = field(default_factory=Data)
     training: Training = field(default_factory=Training)

@@ -88,15 +88,15 @@ def seconds(time: float) -> str:
     return f"{time:.0f} s" if time < 600 else f"{time / 60:.0f} min"
 
 
-def named(answer: str | Sequence[str]) -> str:
+def named(answer: str | Sequence[str] | None) -> str:
     """One class as it is; several labels in a row, and `none` where there are none.
 
-    >>> named("cat"), named(["cat", "night"]), named([])
-    ('cat', 'cat, night', 'none')
+    >>> named("cat"), named(["cat", "night"]), named([]), named(None)
+    ('cat', 'cat, night', 'none', 'none')
     """
     if isinstance(answer, str):
         return answer
-    return ", ".join(answer) or "none"
+    return ", ".join(answer or ()) or "none"
 
 
 def _snapped(share: float) -> float:

@@ -17,8 +17,6 @@ from kenspeckle.data.boxes import (
     augmented,
     boxes_in,
     clipped,
-    from_square,
-    in_square,
     iou,
     joined_boxes,
     moved,
@@ -145,14 +143,14 @@ def test_a_box_lies_in_the_square_where_its_pixels_do(fit, shape):
     seen = square(np.array(image)[..., None], fit)[..., 0] > 160  # the padding is 128
     rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
     expected = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
-    placed = in_square(box, width, height, fit)[0].clip(0, 1) * 32
+    placed = fit.shares(box, (width, height))[0].clip(0, 1) * 32
     assert np.abs(placed - expected).max() <= 1.0
 
 
 @pytest.mark.parametrize("fit", FITS[:2], ids=lambda fit: fit.mode)
 def test_the_way_into_the_square_leads_back(fit):
     some = corners(20)
-    back = from_square(in_square(some, 31, 20, fit), 31, 20, fit)
+    back = fit.pixels(fit.shares(some, (31, 20)), (31, 20))
     assert np.allclose(back, some)
 
 

@@ -42,14 +42,14 @@ def test_vectors_have_length_one_and_logits_are_scaled_cosines():
     assert one.shape == (4, 5)
     assert torch.allclose(one.norm(dim=1), torch.ones(4))
     expected = 8 * torch.stack([F.cosine_similarity(one, d[None]) for d in head.directions], dim=1)
-    assert torch.allclose(head.from_vector(vectors), expected, atol=1e-5)
+    assert torch.allclose(head.logits(vectors), expected, atol=1e-5)
 
 
 def test_a_head_is_its_vector_and_what_follows():
     maps = [torch.rand(2, 3, 8, 8), torch.rand(2, 6, 4, 4), torch.rand(2, 10, 2, 2)]
     head = MarginHead(WIDTHS, 3, size=5)
     assert torch.equal(head.vector(maps), pooled(maps, WIDTHS))
-    assert torch.equal(head(maps), head.from_vector(head.vector(maps)))
+    assert torch.equal(head(maps), head.likeness(head.vector(maps)))
 
 
 def test_without_a_margin_the_loss_is_cross_entropy():
@@ -115,7 +115,7 @@ def test_the_start_recognises_its_own_classes():
     vectors, targets = features(8, 6)
     head = MarginHead(WIDTHS, 8, size=12)
     head.start_from(vectors, targets)
-    assert (head.from_vector(vectors).argmax(1) == targets).float().mean() > 0.9
+    assert (head.logits(vectors).argmax(1) == targets).float().mean() > 0.9
     middle = F.normalize(head.likeness(vectors)[targets == 3].mean(0), dim=0)
     assert torch.allclose(head.directions[3], middle, atol=1e-6)
 
@@ -150,7 +150,7 @@ def test_a_class_without_an_image_is_nan_nowhere():
     vectors, targets = features(3, 4)
     head = MarginHead(WIDTHS, 5, size=8)
     head.start_from(vectors, targets)
-    assert torch.isfinite(head.from_vector(vectors)).all()
+    assert torch.isfinite(head.logits(vectors)).all()
 
 
 def test_no_more_numbers_than_features():
@@ -165,10 +165,19 @@ def test_training_refines_the_start():
     head.start_from(vectors, targets)
     losses = []
     for _ in range(40):
-        loss = margin_loss(head.from_vector(vectors), targets, head.margin, head.scale).mean()
+        loss = margin_loss(head.logits(vectors), targets, head.margin, head.scale).mean()
         slopes = torch.autograd.grad(loss, [*head.parameters()])
         with torch.no_grad():
             for parameter, slope in zip(head.parameters(), slopes, strict=True):
                 parameter -= 0.1 * slope
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_head_without_classes_still_has_vectors():
+    vectors, targets = features(3, 4)
+    learned, shipped = MarginHead(WIDTHS, 3, size=8), MarginHead(WIDTHS, 0, size=8)
+    learned.start_from(vectors, targets)
+    shipped.embedding.load_state_dict(learned.embedding.state_dict())
+    assert torch.equal(shipped.likeness(vectors), learned.likeness(vectors))
+    assert shipped.logits(vectors).shape == (12, 0)

@@ -17,8 +17,9 @@ from kenspeckle.data.source import Text
 from kenspeckle.data.strings import code_points, text_of
 from kenspeckle.errors import DataError
 from kenspeckle.models.seed_transformer import TokenEncoder
+from kenspeckle.tasks.lines import edits
 from kenspeckle.tasks.task import Choices
-from kenspeckle.tasks.translate import Translate, edits
+from kenspeckle.tasks.translate import Translate
 
 PAIRS = (("ab", "BA"), ("abba", "ABBA"), ("b", "B"), ("bab", "A"))
 words = st.text("abc", max_size=6)
@@ -98,11 +99,6 @@ def test_answers_are_no_longer_than_allowed(task, network):
     with torch.no_grad():
         told = task.decode(network(code_points(["ab", "abba"])), ["1", "2"])
     assert all(len(answer.label) <= task.longest + 1 for answer in told)
-
-
-def test_strangers_are_what_was_never_learned(task):
-    assert task.strangers("abax é!") == " !xé"
-    assert task.strangers("abab") == ""
 
 
 def answer(text: str | None) -> Answer:

@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+import typing
 from pathlib import Path
 
 import torch
@@ -24,14 +25,24 @@ from kenspeckle.training.checkpoint import to_bytes
 class Classes(Task):
     """Cross-entropy over 3 classes, weighted by image; images are bytes or vectors."""
 
+    titles: typing.ClassVar = {}
+
     @classmethod
     def for_data(cls, used, learned, choices):
         return cls()
 
+    @classmethod
+    def sentence(cls, report):
+        return ""
+
+    @classmethod
+    def asks(cls, report, classes):
+        return ""
+
     def network(self, backbone):
         return backbone
 
-    def collate(self, labels):
+    def collate(self, labels, sizes=None):
         return torch.tensor([int(label) for label in labels])
 
     def loss(self, network, batch, player):
@@ -39,7 +50,7 @@ class Classes(Task):
         losses = functional.cross_entropy(network(images), batch.targets, reduction="none")
         return (losses * batch.weights).sum() / batch.weights.sum()
 
-    def decode(self, outputs, paths):
+    def decode(self, outputs, paths, sizes=None):
         return []
 
     def score(self, answers, labels, groups=None):

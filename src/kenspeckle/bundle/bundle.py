@@ -103,7 +103,7 @@ class Bundle:
         """The question it answers, with its classes and what it found out for itself."""
         config = self.config
         try:
-            return TASKS.load(config.task)(
+            task: Task[Any] = TASKS.load(config.task)(
                 config.classes,
                 head="pooled" if config.head == "features" else config.head,
                 image_size=config.image_size,
@@ -113,6 +113,9 @@ class Bundle:
             )
         except TypeError as error:
             raise BundleError(f"The model file's settings do not fit its task: {error}.") from None
+        if task.compares:
+            task.remember(config.labels, self.vectors.float().numpy(), config.paths)
+        return task
 
     def network(self) -> nn.Module:
         """The network with its weights, ready to answer (eval mode).
@@ -122,6 +125,11 @@ class Bundle:
         """
         try:
             config = self.config
+            task = self.task()
+            if task.brings is not None:
+                own: nn.Module = task.network(None)
+                own.load_state_dict(dict(self.weights))
+                return own.eval()
             built = Input(config.image_size, cast(Positions, config.positions), config.features)
             backbone = make_backbone(config.model, fresh=True, built=built)
             if config.head == "features":
@@ -129,7 +137,7 @@ class Bundle:
                 head = FeatureHead(config.widths, len(config.classes), transform)
                 network: nn.Module = Network(backbone, head)
             else:
-                network = self.task().network(backbone)
+                network = task.network(backbone)
             network.load_state_dict(dict(self.weights))
         except KenError:
             raise
@@ -141,8 +149,11 @@ class Bundle:
         return network.eval()
 
     def familiar(self) -> Familiar | None:
-        """The training images' vectors and the threshold of `unknown`, if it holds any."""
-        if not len(self.vectors):
+        """The training images' vectors and the threshold of `unknown`, if it holds any.
+
+        A task that compares with them refuses by itself.
+        """
+        if not len(self.vectors) or TASKS.load(self.config.task).compares:
             return None
         threshold = math.inf if self.config.threshold is None else self.config.threshold
         vectors = self.vectors.float().numpy()

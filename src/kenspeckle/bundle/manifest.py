@@ -23,6 +23,7 @@ TRAINING = "training.safetensors"
 REPORT = "report.json"
 CARD = "README.md"
 MEMBERS = (MANIFEST, CONFIG, WEIGHTS, TRAINING, REPORT, CARD)
+HEADS = ("features", "pooled", "flatten", "sigmoid", "margin")
 MOST_BYTES = 4 << 30  # of one member
 MOST_JSON_BYTES = 256 << 20
 
@@ -33,9 +34,10 @@ class Config:
 
     Args:
         task, model: names in the catalogues.
-        classes: K names; an index into this is a label's number.
-        head: `features`, `pooled`, `flatten` or `sigmoid`; `widths` and `transform` belong to
-            `features`, `pool` to `pooled`.
+        classes: K names; an index into this is a label's number. Of a gallery, which may be empty,
+            whoever is enrolled.
+        head: `features`, `pooled`, `flatten`, `sigmoid` or `margin`; `widths` and `transform`
+            belong to `features`, `pool` to `pooled`.
         image_size, resize: how an image becomes a square; `image_width` where it is none;
             `looks` is what is seen of a clip.
         precision: what the network ran in when its answers were measured.
@@ -109,14 +111,14 @@ def _impossible(config: Config) -> str:
     longest = settings.get("longest", 1)
     checks = {
         "a name is not text": all(isinstance(text, str) for text in texts),
-        "its class list is empty or repeats a name": len(set(config.classes)) > 0
+        "its class list is empty or repeats a name": (config.classes or config.head == "margin")
         and len(set(config.classes)) == len(config.classes),
         "its image size is impossible": _is_side(config.image_size)
         and (config.image_width is None or _is_side(config.image_width)),
         "its way of resizing is not known": config.resize in ("pad", "stretch", "crop"),
         "its way of looking at clips is not known": config.looks in ("changes", "frames"),
         "its precision is not known": config.precision in ("float32", "bfloat16"),
-        "its head is not known": config.head in ("features", "pooled", "flatten", "sigmoid"),
+        "its head is not known": config.head in HEADS,
         "its way of pooling is not known": config.pool in get_args(Pool),
         "its positions are not known": config.positions in get_args(Positions),
         "its number of features is impossible": type(config.features) is int
@@ -129,6 +131,7 @@ def _impossible(config: Config) -> str:
         "its thresholds are not shares": _are_shares(
             settings.get("thresholds", [0.5] * len(config.classes)), len(config.classes)
         ),
+        "its limits are no similarities": _are_limits(settings.get("limits", [0.5])),
         "its alphabet is no text": isinstance(settings.get("alphabet", ""), str),
         "its longest answer is impossible": type(longest) is int and 0 < longest <= 100_000,
         "its threshold is not a positive number": config.threshold is None
@@ -151,6 +154,14 @@ def _are_shares(values: object, count: int) -> bool:
         isinstance(values, list)
         and len(values) == count
         and all(_is_positive(value) and value < 1 for value in values)
+    )
+
+
+def _are_limits(values: object) -> bool:
+    return (
+        isinstance(values, list)
+        and bool(values)
+        and all(isinstance(value, float) and -2 <= value <= 2 for value in values)
     )
 
 

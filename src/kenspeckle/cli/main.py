@@ -21,6 +21,12 @@ COMMANDS = Catalogue(
         "val": ("kenspeckle.cli.val:val", "measure a model on labelled images", {}),
         "predict": ("kenspeckle.cli.predict:predict", "say what images show", {}),
         "explain": ("kenspeckle.cli.explain:explain", "show where an answer comes from", {}),
+        "restore": ("kenspeckle.cli.restore:restore", "mend damaged images", {}),
+        "compress": ("kenspeckle.cli.compress:compress", "write images in few bytes", {}),
+        "decompress": ("kenspeckle.cli.decompress:decompress", "turn those back into images", {}),
+        "enroll": ("kenspeckle.cli.enroll:enroll", "let a model know a person, or forget one", {}),
+        "identify": ("kenspeckle.cli.identify:identify", "who of those enrolled images show", {}),
+        "verify": ("kenspeckle.cli.verify:verify", "whether two images show the same one", {}),
         "report": ("kenspeckle.cli.report:report", "show the report of a run or a model file", {}),
         "list": ("kenspeckle.cli.list:list_", "what can be chosen: models, tasks, checks", {}),
         "cache": ("kenspeckle.cli.cache:cache", "show, limit or clear what is remembered", {}),
@@ -98,7 +104,7 @@ def _in_words(error: Exception, known: list[str]) -> str:
 
 def overview() -> str:
     """`ken --help`: every command with its line, made from the table."""
-    lines = [f"  {name:<9}{COMMANDS.row(name).summary}" for name in COMMANDS]
+    lines = [f"  {name:<11}{COMMANDS.row(name).summary}" for name in COMMANDS]
     return "\n".join(
         [
             f"Kenspeckle {__version__}: image recognition for people with few images and",

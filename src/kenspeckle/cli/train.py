@@ -18,7 +18,13 @@ Folder = Annotated[
 ]
 
 # What stands for the next sample in the line that says how to go on.
-ASKED = {"images": "PHOTO", "sequences": "FILE", "pairs": "STRING", "clips": "CLIP"}
+ASKED = {
+    "images": "PHOTO",
+    "sequences": "FILE",
+    "pairs": "STRING",
+    "clips": "CLIP",
+    "pixels": "PHOTO",
+}
 
 
 def train(
@@ -205,7 +211,7 @@ def train(
                 )
             finally:
                 abandon(folder)
-    _say(result.bundle.report, folder, ASKED[result.reads], json)
+    _say(result.bundle.report, folder, f"{result.task.verb} {ASKED[result.reads]}", json)
 
 
 def _yes(text: str | None) -> bool | None:
@@ -245,8 +251,9 @@ def _say(report: Any, folder: Path, asked: str, json: bool) -> None:
         terminal.print_json({**report, "run": str(folder)})
         return
     model = folder / "weights" / "best.ken"
+    verb, sample = asked.split(" ")
     terminal.console.print(f"\nmodel   {model}", soft_wrap=True, markup=False)
     terminal.console.print(f"report  {folder / 'report.html'}", soft_wrap=True, markup=False)
     terminal.console.print(
-        f"next    ken predict --model {model} {asked}", soft_wrap=True, markup=False
+        f"next    ken {verb} --model {model} {sample}", soft_wrap=True, markup=False
     )

@@ -160,39 +160,9 @@ def suppressed(boxes: Floats, scores: Floats, limit: float) -> NDArray[np.intp]:
     return np.array(kept, dtype=np.intp)
 
 
-def in_square(corners: Floats, width: float, height: float, fit: Fit) -> Floats:
-    """Boxes (N, 4) in pixels of an image -> as shares of the square it becomes.
-
-    Args:
-        width, height: of the upright original.
-
-    >>> in_square(np.array([[0.0, 0.0, 400.0, 300.0]]), 400, 300, Fit(200))
-    array([[0.   , 0.125, 1.   , 0.875]])
-    """
-    scale, shift = _placed(width, height, fit)
-    return corners * scale + shift
-
-
-def from_square(corners: Floats, width: float, height: float, fit: Fit) -> Floats:
-    """`in_square` undone, and cut at the image's edge: (N, 4) shares -> pixels of the original."""
-    scale, shift = _placed(width, height, fit)
-    return np.clip((corners - shift) / scale, 0, [width, height, width, height])
-
-
-def _placed(width: float, height: float, fit: Fit) -> tuple[Floats, Floats]:
-    """(4,) factors and (4,) offsets from pixels to shares, as data/fit.py places pixels."""
-    left, top, right, bottom = fit.box((0, 0, width, height))
-    inner_width, inner_height = fit.inner(width, height)
-    across, down = inner_width / (right - left), inner_height / (bottom - top)
-    x = (fit.size - inner_width) // 2 - left * across
-    y = (fit.size - inner_height) // 2 - top * down
-    scale = np.array([across, down, across, down]) / fit.size
-    return scale, np.array([x, y, x, y]) / fit.size
-
-
 def as_targets(
     boxes: Sequence[Sequence[Box]],
-    sizes: Sequence[tuple[float, float]],
+    sizes: Sequence[tuple[int, int]],
     classes: Sequence[str],
     fit: Fit,
 ) -> Tensor:
@@ -216,14 +186,14 @@ def as_targets(
                 hint = nearest(box.name, classes) or "."
                 raise DataError(f"The class {box.name!r} of a box is not one of this task{hint}")
         if some:
-            corners = in_square(np.array([box.corners() for box in some]), width, height, fit)
+            corners = fit.shares(np.array([box.corners() for box in some]), (width, height))
             targets[row, : len(some), 0] = torch.tensor([float(number[box.name]) for box in some])
             targets[row, : len(some), 1:] = torch.from_numpy(corners).float()
     return clipped(targets)
 
 
 def as_boxes(
-    found: Tensor, classes: Sequence[str], width: float, height: float, fit: Fit
+    found: Tensor, classes: Sequence[str], width: int, height: int, fit: Fit
 ) -> tuple[Box, ...]:
     """What a network found in one image, in pixels of the original.
 
@@ -235,7 +205,7 @@ def as_boxes(
         In the same order; what lies in the padding alone is left out.
     """
     numbers = found.double().numpy()
-    corners = from_square(numbers[:, 2:], width, height, fit).round(2)
+    corners = fit.pixels(numbers[:, 2:], (width, height)).round(2)
     rows = np.concatenate([numbers[:, :2], corners], axis=1).tolist()
     return tuple(
         Box(classes[int(number)], left, top, right, bottom, score)

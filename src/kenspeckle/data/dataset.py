@@ -18,8 +18,8 @@ from kenspeckle.data.source import Source
 from kenspeckle.errors import DataError, nearest
 
 Split = Literal["train", "val", "test"]
-Reads = Literal["images", "sequences", "pairs", "clips"]
-Means = Literal["class", "tags", "text", "boxes"]
+Reads = Literal["images", "sequences", "pairs", "clips", "pixels"]
+Means = Literal["class", "tags", "text", "boxes", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,8 @@ class Dataset:
         notes: what was left out or chosen while reading (hidden files, a table that won): said too.
         reads: what a sample is: an image, a sequence, or a pair of strings.
         means: what a label is: the name of a class; several of them, `;` between them; a text that
-            is no name; boxes with names, as `data/boxes.py` writes them.
+            is no name; boxes with names, as `data/boxes.py` writes them; nothing, where images
+            need no label.
     """
 
     root: Path

@@ -39,7 +39,7 @@ class Fit:
     @property
     def shape(self) -> tuple[int, int]:
         """Pixels from top to bottom and from left to right."""
-        return self.size, self.across or self.size
+        return self.size, self.size if self.across is None else self.across
 
     @property
     def name(self) -> str:

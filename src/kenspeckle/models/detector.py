@@ -14,7 +14,9 @@ from kenspeckle.models.backbone import Backbone
 
 PRIOR = 0.01  # share of centres that an untrained head expects (Lin et al. 2017, arXiv:1708.02002)
 OVERLAP = 0.7  # of the true box with one whose corners are a radius off
-SIZE_WEIGHT = 0.1  # of the sizes' loss beside the others, as in the paper
+# Of the sizes' loss beside the others: average precision at 0.5 is .617 with 1 and .533 with 0.1
+# (the paper's, for sizes in pixels): 20 blood-cell images after 150 updates on 80 others, one seed.
+SIZE_WEIGHT = 1.0
 LARGEST = 4.0  # times the square's side: no thing is larger, and exp stays finite
 
 

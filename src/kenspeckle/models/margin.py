@@ -19,16 +19,17 @@ EDGE = 1e-6  # a cosine of exactly 1 has an angle of infinite slope
 class MarginHead(Head):
     """Packaged features -> a vector of length 1; classes are directions that it is compared with.
 
-    `likeness` gives the vectors that a gallery keeps. Logits are scale * cosine; `margin_loss` asks
-    for more than that in training. `start_from` makes it good before any training, which is nearly
-    all there is to gain from few people: 40 steps of AdamW (rate 3e-4) moved the area under ROC on
-    people never seen by -0.1 to +0.1 points (orl-faces, 20 people to learn from, 20 to test on,
-    three draws; 60 hand-drawn characters to learn from, 40 to test on: -0.5). Keep what training
-    gives only where it wins out of fold.
+    What comes out are the vectors that a gallery keeps. For training only, `logits` are
+    scale * cosine, and `margin_loss` asks for more than that. `start_from` makes it good before any
+    training, which is nearly all there is to gain from few people: 40 steps of AdamW (rate 3e-4)
+    moved the area under ROC on people never seen by -0.1 to +0.1 points (orl-faces, 20 people to
+    learn from, 20 to test on, three draws; 60 hand-drawn characters to learn from, 40 to test on:
+    -0.5). Keep what training gives only where it wins out of fold.
 
     Args:
         widths: channels of the pooled stages, shallow to deep; the last is the waist's.
-        classes: people to learn from; those who are enrolled later are others.
+        classes: people to learn from; those who are enrolled later are others. 0 in a model file,
+            so that nobody's direction stays in it.
         size: numbers a vector; fewer than 512 lose people who were not in training (true accepts
             at 1 % false ones, cross-validated over 20 people of orl-faces: 93 of 100 with 128,
             97.7 with 512, 97.2 with all 2024).
@@ -68,7 +69,11 @@ class MarginHead(Head):
         return F.normalize(self.embedding(self._read(vectors)), dim=1)
 
     def from_vector(self, vectors: Tensor) -> Tensor:
-        """Logits (B, K): scale * cosine to the direction of each class."""
+        """The same as `likeness`: an image is answered by what lies near it."""
+        return self.likeness(vectors)
+
+    def logits(self, vectors: Tensor) -> Tensor:
+        """(B, sum(widths)) -> (B, K): scale * cosine to the direction of each class."""
         return self.scale * self.likeness(vectors) @ F.normalize(self.directions, dim=1).T
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor
 
 from kenspeckle.answer import Answer, Place
@@ -17,6 +18,7 @@ from kenspeckle.data.boxes import (
     augmented,
     boxes_in,
     joined_boxes,
+    suppressed,
 )
 from kenspeckle.data.dataset import Dataset, Means, natural_key
 from kenspeckle.data.fit import Fit
@@ -33,6 +35,7 @@ from kenspeckle.tasks.average_precision import (
 from kenspeckle.tasks.task import Choices, Sizes, Task
 from kenspeckle.words import Table, Title, between, percent, times_in_100, where
 
+REPEATED = 0.5  # overlap from which on two boxes of a class are one thing
 LEAST = 0.02  # what is less sure than this is not even considered
 MOST = 300  # things of an image
 
@@ -49,9 +52,11 @@ class Detect(Task[Detector]):
     means: ClassVar[Means] = "boxes"
     says_where: ClassVar[bool] = True
     settings: ClassVar[Mapping[str, Any]] = {
-        "training.epochs": 60,
+        "training.epochs": 80,
         "training.batch_size": 8,
-        "training.patience": 15,
+        "training.learning_rate": 5e-4,
+        "training.weight_decay": 0.05,
+        "training.patience": 20,
     }
     augmentations: ClassVar[tuple[str, ...]] = ("crop", "colour")
     titles: ClassVar[Mapping[str, Title]] = {
@@ -140,8 +145,9 @@ class Detect(Task[Detector]):
         """What is where."""
         return f"Where things of {classes} classes are in an image"
 
-    def network(self, backbone: Backbone) -> Detector:
+    def network(self, backbone: Backbone | None) -> Detector:
         """The backbone with a fresh head for K classes."""
+        assert backbone is not None
         return Detector(backbone, len(self.classes), self.fit.size)
 
     def collate(self, labels: Sequence[str | None], sizes: Sizes | None = None) -> Tensor:
@@ -196,7 +202,7 @@ class Detect(Task[Detector]):
         """All boxes that are not hopeless, in pixels of the originals, surest first."""
         every = found(outputs.float(), MOST)
         return [
-            as_boxes(some[some[:, 1] >= LEAST], self.classes, *size, self.fit)
+            _once(as_boxes(some[some[:, 1] >= LEAST], self.classes, *size, self.fit))
             for some, size in zip(every, sizes, strict=True)
         ]
 
@@ -250,6 +256,17 @@ class Detect(Task[Detector]):
     def kept(self) -> dict[str, Any]:
         """The threshold."""
         return {"threshold": self.threshold}
+
+
+def _once(boxes: Sequence[Box]) -> tuple[Box, ...]:
+    """Without boxes that a surer one of the same class repeats: large things have several peaks."""
+    kept: list[Box] = []
+    for name in sorted({box.name for box in boxes}):
+        own = [box for box in boxes if box.name == name]
+        corners = np.array([box.corners() for box in own])
+        rows = suppressed(corners, np.array([box.score for box in own]), REPEATED)
+        kept += [own[row] for row in rows]
+    return tuple(sorted(kept, key=lambda box: -box.score))
 
 
 def _percent(row: Mapping[str, Any]) -> str:

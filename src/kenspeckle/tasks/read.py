@@ -88,9 +88,9 @@ class Read(Task[Reader]):
 
     @classmethod
     def shape_for(cls, typical: tuple[int, int] | None) -> tuple[int, int]:
-        """As high as the images, 64 pixels at most, and as wide as that makes them."""
+        """As high as the images, 32 pixels at most, and as wide as that makes them."""
         height, width = typical or (32, 128)
-        high = max(16, min(height, 64))
+        high = max(16, min(height, 32))
         wide = -(-width * high // height)
         return high, min(1024, -(-max(wide, high) // 8) * 8)
 
@@ -116,12 +116,13 @@ class Read(Task[Reader]):
         """What line."""
         return f"What line of characters an {things(report, 1)} holds"
 
-    def network(self, backbone: Backbone) -> Reader:
+    def network(self, backbone: Backbone | None) -> Reader:
         """The backbone with a reader for these characters.
 
         Raises:
             DataError: an image is too narrow for its longest line.
         """
+        assert backbone is not None
         if self.reader == "decoder":
             network: Reader = CharacterReader(
                 backbone, len(self.classes), self.longest, self.dropout

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.augment import augment
-from kenspeckle.data.batch import Batch
+from kenspeckle.data.batch import Batch, Rows
 from kenspeckle.data.dataset import Dataset, Means, Reads
 from kenspeckle.data.fit import Fit
 from kenspeckle.models.backbone import Backbone, thinned
@@ -47,7 +47,7 @@ class Network(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What a recipe says of a task's head and loss; each as in `Recipe`."""
+    """What a recipe says of a task's head and loss, each as in `Recipe`; channels of the images."""
 
     head: str = "pooled"
     fit: Fit = field(default_factory=lambda: Fit(224))
@@ -55,6 +55,8 @@ class Choices:
     pool: Pool = "avg"
     smoothing: float = 0.0
     loss: LossKind = "auto"
+    degradations: Sequence[str] = ()
+    channels: int = 3
 
 
 class Task(ABC, Generic[Net]):
@@ -75,6 +77,36 @@ class Task(ABC, Generic[Net]):
     model: ClassVar[str | None] = None
     """The network that answers it where none is named; None is the packaged one."""
 
+    brings: ClassVar[str | None] = None
+    """The name of the network that it brings with it; None where backbones carry it."""
+
+    verb: ClassVar[str] = "predict"
+    """The command that asks a model of this task."""
+
+    judges: ClassVar[bool] = True
+    """Whether an answer can be right or wrong; else its images are measured, not its words."""
+
+    tunes: ClassVar[bool] = True
+    """Whether its loss on held-out images says when to stop; else no images are kept for that."""
+
+    measuring_share: ClassVar[float] = 0.0
+    """Of a time budget, what measuring takes beside the tenth that every run keeps back."""
+
+    an_epoch: ClassVar[int] = 0
+    """Images that an epoch goes over at least, the same ones several times where they are few."""
+
+    settles: ClassVar[bool] = True
+    """Whether it finds something out for itself on answers to held-out images."""
+
+    most_measured: ClassVar[int | None] = None
+    """Held-out images that are measured at the most, where each takes long; None is all."""
+
+    keeps_backbone: ClassVar[bool] = False
+    """Whether it learns on the fixed features of a trained network, and never trains one."""
+
+    compares: ClassVar[bool] = False
+    """Whether it answers by comparing with the images whose vectors the model file keeps."""
+
     heads: ClassVar[tuple[str, ...]] = ()
     """What `--head` may name; blank where the bank of heads on fixed features is meant."""
 
@@ -92,6 +124,12 @@ class Task(ABC, Generic[Net]):
 
     topic: ClassVar[str] = ""
     """The Hugging Face Hub's name for this job on images; blank where it has none."""
+
+    caution: ClassVar[str] = ""
+    """What whoever uses it must know first, as a sentence or two; blank where there is nothing."""
+
+    commands: ClassVar[tuple[str, ...]] = ()
+    """Lines that use the model in `{file}`, where they are not the usual ones."""
 
     needed: ClassVar[tuple[str, ...]] = ()
     """What `details` puts into a report, without which it is not whole."""
@@ -134,8 +172,29 @@ class Task(ABC, Generic[Net]):
         """
 
     @abstractmethod
-    def network(self, backbone: Backbone) -> Net:
-        """The network that answers it: two named parts, `backbone` and `head`."""
+    def network(self, backbone: Backbone | None) -> Net:
+        """The network that answers it: two named parts, `backbone` and `head`.
+
+        Args:
+            backbone: None for a task that brings its own network.
+        """
+
+    def learnable(
+        self,
+        images: Rows,
+        labels: Sequence[str | None],
+        weights: Tensor,
+        sizes: Sizes,
+        seed: int,
+    ) -> tuple[Rows, Tensor, Tensor]:
+        """What an epoch goes over: images, their targets, their weights; others may cut patches."""
+        return images, self.collate(labels, sizes), weights
+
+    def answered(
+        self, network: Net, images: Rows, paths: Sequence[str], sizes: Sizes
+    ) -> list[Answer]:
+        """Answers for a few samples that are being measured."""
+        return self.decode(network(images[torch.arange(len(paths))]), paths, sizes)
 
     @abstractmethod
     def collate(self, labels: Sequence[str | None], sizes: Sizes | None = None) -> Tensor:
@@ -201,8 +260,24 @@ class Task(ABC, Generic[Net]):
         """Whether an answer is wholly right."""
         return self.meant(answer) == label
 
+    def finish(self, network: Net) -> None:
+        """Make of a trained network what it needs to be used, once, before it is measured."""
+        return
+
     def settle(self, answers: Sequence[Answer], labels: Sequence[str]) -> None:
         """Find out for itself, on held-out samples, what decoding needs: a threshold."""
+        return
+
+    def remember(
+        self, names: Sequence[str], vectors: NDArray[np.float32], paths: Sequence[str]
+    ) -> None:
+        """Take over what the model file keeps of images, for a task that compares with them.
+
+        Args:
+            names: N, what each shows.
+            vectors: (N, D), each of length 1.
+            paths: N, where each was.
+        """
         return
 
     def strata(self, labels: Sequence[str | None]) -> NDArray[np.int64]:
@@ -273,8 +348,9 @@ class ClassTask(Task[Network]):
             chosen=choose_loss(choices.loss, counts, total),
         )
 
-    def network(self, backbone: Backbone) -> Network:
+    def network(self, backbone: Backbone | None) -> Network:
         """The backbone with a fresh head for K classes."""
+        assert backbone is not None
         count = len(self.classes)
         head: Head
         if self.head == "flatten":

@@ -83,8 +83,9 @@ class Translate(Task[EncoderDecoder]):
         """How many characters may be given."""
         return len(self.alphabet)
 
-    def network(self, backbone: Backbone) -> EncoderDecoder:
+    def network(self, backbone: Backbone | None) -> EncoderDecoder:
         """The encoder with a fresh decoder for the characters that may be written."""
+        assert backbone is not None
         with torch.no_grad():
             backbone.get_buffer("alphabet").copy_(code_points([self.alphabet])[0])
             head = TokenDecoder(len(self.classes), self.dropout)

@@ -43,6 +43,11 @@ def _adam(parameters: list[nn.Parameter], rate: float) -> Optimizer:
     return torch.optim.Adam(parameters, lr=rate, foreach=True)
 
 
+def _adam_gan(parameters: list[nn.Parameter], rate: float) -> Optimizer:
+    # No momentum: what the other player does next makes the last direction stale.
+    return torch.optim.Adam(parameters, lr=rate, betas=(0.0, 0.99), foreach=True)
+
+
 def _adamw(parameters: list[nn.Parameter], rate: float) -> Optimizer:
     # The loop decays the weights itself, alike for every optimiser.
     return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, foreach=True)
@@ -59,6 +64,7 @@ OPTIMISERS: dict[str, Row] = {
     "rmsprop": Row(_rmsprop, 1e-3, "steps of about the rate itself (Tieleman and Hinton 2012)"),
     "adam": Row(_adam, 3e-3, "peak of one-cycle; 1e-3 (Kingma and Ba 2015) is its mean"),
     "adamw": Row(_adamw, 3e-3, "as adam; 4e-3 reached 99 % on MNIST in one epoch of one-cycle"),
+    "adam-gan": Row(_adam_gan, 1e-3, "betas 0 and .99 (Karras et al. 2018, arXiv:1710.10196)"),
     "lbfgs": Row(_lbfgs, 1.0, "the full quasi-Newton step; the line search shortens it"),
 }
 

@@ -40,12 +40,17 @@ def measure(
             true = task.strata(labels)
             scores["calibration_error"] = calibration_score(likely, true)
             found["reliability"] = reliability(likely, true, bins=10)
+    listed: dict[str, Any] = {"mistakes": None, "best": []}
+    if task.judges:
+        listed = {
+            "mistakes": _listed(task, bare, labels, right=False)[:WORST],
+            "best": _listed(task, bare, labels, right=True)[:BEST],
+        }
     return {
         "scores": {name: score.as_dict() for name, score in scores.items()},
         **task.details(bare, labels, named),
         **found,
-        "mistakes": _listed(task, bare, labels, right=False)[:WORST],
-        "best": _listed(task, bare, labels, right=True)[:BEST],
+        **listed,
     }
 
 

@@ -20,6 +20,7 @@ from kenspeckle.trust.report_pictures import (
     Thumbnail,
     thumbnail,
     under_heat,
+    whole_picture,
 )
 from kenspeckle.trust.report_words import unknown_words, use
 from kenspeckle.words import (
@@ -70,6 +71,7 @@ OPTIONAL: dict[str, Any] = {
     "confusion": [],
     "classes": [],
     "labels": [],  # tag: rows of label, n, threshold and precision, recall, f1 (Scores or None)
+    "sheets": [],  # rows of picture (its path), title, words: shown whole, below the sentence
     "examples": [],  # translate: rows of path, label, said
     "reliability": [],
     "mistakes": None,  # rows of path, label, said, probability; may have `nearest`, up to 3 paths
@@ -147,7 +149,7 @@ def page(
             things=things(whole),
             others=others(whole),
             names=names,
-            cautions=_cautions(whole["findings"]),
+            cautions=[*([task.caution] if task.caution else []), *_cautions(whole["findings"])],
             hundred=_hundred(whole, task.share),
             parts=_parts(whole),
             scores=_score_rows(whole["scores"], task.titles),
@@ -164,6 +166,7 @@ def page(
             tried=_tried(whole),
             mistakes=[_shown(row, pictures, heats) for row in whole["mistakes"] or []],
             best=[_shown(row, pictures, heats) for row in whole["best"]],
+            sheets=[(row, whole_picture(pictures.get(row["picture"]))) for row in whole["sheets"]],
             wrong=_wrong(whole),
             examples=sorted(whole["examples"], key=lambda row: row["label"] == row["said"]),
             unknown=unknown_words(whole) if whole["unknown"] else "",

@@ -32,10 +32,23 @@ def thumbnail(picture: Picture | None, side: int = THUMBNAIL) -> Thumbnail | Non
     """A picture (H, W, 1 or 3) of at most `side` pixels a side; None stays None."""
     if picture is None:
         return None
-    pixels = picture[..., 0] if picture.shape[2] == 1 else picture
-    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image = _image(picture)
     is_small = max(image.size) <= SMALL
     image.thumbnail((side, side))
+    return _embedded(image, is_small)
+
+
+def whole_picture(picture: Picture | None) -> Thumbnail | None:
+    """A picture (H, W, 1 or 3) as it is, without loss; None stays None."""
+    return None if picture is None else _embedded(_image(picture), True)
+
+
+def _image(picture: Picture) -> Image.Image:
+    pixels = picture[..., 0] if picture.shape[2] == 1 else picture
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _embedded(image: Image.Image, is_small: bool) -> Thumbnail:
     content = io.BytesIO()
     if is_small:
         image.save(content, "PNG", optimize=True)

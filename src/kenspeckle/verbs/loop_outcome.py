@@ -15,11 +15,14 @@ from kenspeckle.data.batch import Chosen, Rows, in_pieces
 from kenspeckle.data.split import Parts
 from kenspeckle.models.vectors import unit
 from kenspeckle.recipe import Recipe
+from kenspeckle.tasks.generate import Generate
 from kenspeckle.tasks.task import ClassTask, Network, Task
 from kenspeckle.training.health import Diagnosis
 from kenspeckle.trust.unknown import Familiar, familiar_from
+from kenspeckle.verbs.examine import examine
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared
+from kenspeckle.verbs.progress import Tell, quiet
 
 PIECE = 256  # images at once where nothing is learned
 PIECE_PLACES = 16  # the same where every place of an image has outputs of its own
@@ -35,29 +38,38 @@ def loop_outcome(
     network: nn.Module,
     parts: Parts,
     history: Sequence[Mapping[str, Any]],
-    health: Diagnosis,
+    health: Diagnosis | None,
     told: Mapping[str, Any],
+    tell: Tell = quiet,
 ) -> Outcome:
     """Let the task settle on the tuning part, then answer the test part, once."""
     network = network.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     labels = [str(sample.label) for sample in prepared.used.samples]
     most = MOST_VECTORS if isinstance(task, ClassTask) else MOST_AGAIN
     chosen = parts.train[:: -(-len(parts.train) // most)]
+    measured = parts.test
     familiar: Familiar | None = None
     distances, vectors = None, None
+    sheets: Mapping[str, NDArray[np.uint8]] = {}
     if isinstance(task, ClassTask):
         answers, again, familiar, vectors = _classified(
             prepared, recipe, task, network, parts, chosen
         )
         distances = familiar.distances(vectors)
         vectors = unit(vectors)
+    elif isinstance(task, Generate):
+        examined = examine(prepared, recipe, task, network, parts.train, measured, tell)
+        answers, again, sheets = examined.answers, [], examined.sheets
+        told = {**told, **examined.told}
     else:
-        if len(parts.val):
+        task.finish(network)
+        if len(parts.val) and task.settles:
             held = _answered(prepared, task, network, parts.val)
             task.settle(held, [labels[i] for i in parts.val])
-        answers = _answered(prepared, task, network, parts.test)
-        again = _answered(prepared, task, network, chosen)
-    right = sum(task.is_right(a, labels[i]) for a, i in zip(again, chosen, strict=True))
+        measured = _some(parts.test, task.most_measured)
+        answers = _answered(prepared, task, network, measured)
+        again = _answered(prepared, task, network, chosen if task.judges else chosen[:0])
+    right = sum(task.is_right(a, labels[i]) for a, i in zip(again, chosen, strict=False))
     return Outcome(
         prepared=prepared,
         task=task,
@@ -66,22 +78,22 @@ def loop_outcome(
         recipe=recipe,
         precision="float32",
         parts=parts,
-        measured=parts.test,
+        measured=measured,
         answers=answers,
-        how=f"{len(parts.test)} {noun(prepared)} held out for the test",
+        how=f"{_of(measured, parts.test)} {noun(prepared)} held out for the test",
         familiar=familiar,
         trained=chosen if familiar is not None else chosen[:0],
         distances=distances,
         vectors=vectors,
         history=history,
-        training_right=(right, len(chosen)),
+        training_right=(right, len(again)),
         notes=parts.notes,
         facts={
-            "gradients": str(health),
-            "verdict": health.verdict,
+            **({} if health is None else {"gradients": str(health), "verdict": health.verdict}),
             "parameters": sum(p.numel() for p in network.parameters()),
         },
         told=told,
+        sheets=sheets,
     )
 
 
@@ -109,6 +121,17 @@ def _classified(
     return answers, again, familiar, test_vectors
 
 
+def _some(rows: Ints, most: int | None) -> Ints:
+    """All rows, or `most` of them, spread evenly."""
+    if most is None or len(rows) <= most:
+        return rows
+    return rows[np.arange(most) * len(rows) // most]
+
+
+def _of(some: Ints, all_: Ints) -> str:
+    return str(len(all_)) if len(some) == len(all_) else f"{len(some)} of the {len(all_)}"
+
+
 def _answered(prepared: Prepared, task: Task[Any], network: nn.Module, rows: Ints) -> list[Answer]:
     """One answer a row, a few at a time: outputs that say where are large."""
     samples, answers = prepared.used.samples, []
@@ -116,9 +139,8 @@ def _answered(prepared: Prepared, task: Task[Any], network: nn.Module, rows: Int
     with torch.inference_mode():
         for piece in in_pieces(len(rows), PIECE_PLACES):
             some = rows[piece]
-            outputs = network(part_of(prepared, some)[torch.arange(len(some))])
             paths, sizes = [samples[i].path for i in some], [prepared.sizes[i] for i in some]
-            answers += task.decode(outputs, paths, sizes)
+            answers += task.answered(network, part_of(prepared, some), paths, sizes)
     return answers
 
 
@@ -139,11 +161,12 @@ def outputs_of(network: nn.Module, images: Rows) -> tuple[Tensor, NDArray[np.flo
 def part_of(prepared: Prepared, rows: Ints) -> Rows:
     """Some images in memory, side by side; sequences stay as long as each is."""
     chosen = torch.from_numpy(rows)
-    if prepared.lengths is not None:
+    if prepared.lengths is not None or prepared.used.reads == "pixels":
         return Chosen(prepared.images, chosen)
     return prepared.images[chosen]
 
 
 def noun(prepared: Prepared) -> str:
     """What samples are called: images, sequences or pairs."""
-    return prepared.used.reads
+    reads = prepared.used.reads
+    return "images" if reads == "pixels" else reads

@@ -87,6 +87,10 @@ class Model:
         >>> packaged().predict("no such file.jpg")[0].error
         'there is no such file'
         """
+        if self.task.verb != "predict":
+            raise UsageError(
+                f"This model has another job than naming things: use `ken {self.task.verb}`."
+            )
         paths = [images] if isinstance(images, (str, Path)) else list(images)
         return self.answer([self.reading.at(str(path)) for path in paths])
 
@@ -160,6 +164,11 @@ class Model:
             UsageError: the model does not read images, or the method does not fit its network.
         """
         network = self.network
+        if self.task.compares:
+            raise UsageError(
+                "This model names whoever is most alike and has no class that could be drawn. Say "
+                "`ken identify` to see which images it compares with."
+            )
         if self.reads != "images" or not isinstance(network, Network):
             raise UsageError("Only answers about images can be drawn, and this model reads others.")
         sample = self.reading.at(str(image))

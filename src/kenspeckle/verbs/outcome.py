@@ -42,6 +42,7 @@ class Outcome:
         out_of_fold: (T, K) logits of the training images by models that had not seen them.
         training_right: how many of how many training images the final network answers right.
         told: what the report says beside all this: augmentation, losses, overfitting.
+        sheets: pictures made for the report and kept beside it, by file name: (H, W, 1 or 3) uint8.
     """
 
     prepared: Prepared
@@ -67,3 +68,4 @@ class Outcome:
     notes: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     told: Mapping[str, Any] = field(default_factory=dict)
+    sheets: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)

@@ -27,12 +27,16 @@ def predict(
 
     Raises:
         DataError: a name leads to nothing, or a folder holds nothing that the model reads.
-        UsageError: `conf` for a model that may say several labels.
+        UsageError: `conf` for a model that may say several labels, or that compares.
     """
-    if conf and model.bundle.config.task == "tag":
+    if conf and (model.task.compares or model.bundle.config.task == "tag"):
         raise UsageError(
-            "--conf is for models that name one class; this one says every label that reaches "
-            "the label's own threshold. Leave --conf out."
+            "--conf is for models that name one class with its probability; this one says what "
+            "reaches a threshold of its own. Leave --conf out."
+        )
+    if model.task.verb != "predict":
+        raise UsageError(
+            f"This model has another job than naming things: use `ken {model.task.verb}`."
         )
     samples = [s for name in images for s in model.reading.named(str(name), model.reads)]
     answers: list[Answer] = []

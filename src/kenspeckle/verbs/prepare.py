@@ -155,7 +155,8 @@ def prepare(
     usable = [
         i
         for i, row in enumerate(decoded.rows)
-        if dataset.samples[row].path not in left_out and dataset.samples[row].label is not None
+        if dataset.samples[row].path not in left_out
+        and (dataset.samples[row].label is not None or dataset.means == "nothing")
     ]
     if not usable and usable_only:
         reason = f" {findings[0].words}" if findings else ""
@@ -204,7 +205,7 @@ def stop_if_hopeless(prepared: Prepared) -> None:
         DataError: the usable images are all of one class, or of more than can be learned.
     """
     used = prepared.used
-    if used.means == "text":
+    if used.means in ("text", "nothing"):
         return
     if len(used.classes) > MOST_CLASSES:
         raise DataError(

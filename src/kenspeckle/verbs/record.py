@@ -21,6 +21,7 @@ from kenspeckle.data.checks import write_issues
 from kenspeckle.data.dataset import Sample, tags_in
 from kenspeckle.data.fit import Fit
 from kenspeckle.data.split import Parts, write_split
+from kenspeckle.data.synthetic import MARK
 from kenspeckle.files import write_text
 from kenspeckle.recipe import Recipe
 from kenspeckle.score import proportion
@@ -33,6 +34,7 @@ from kenspeckle.trust.report import card, sentence, write_failed_report, write_r
 from kenspeckle.trust.unknown import Familiar, refuse_unknown
 from kenspeckle.verbs.model import NEAREST, Model
 from kenspeckle.verbs.outcome import Outcome
+from kenspeckle.verbs.pictures import as_png
 from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.readings import READINGS
 from kenspeckle.verbs.readings.clips import weighed
@@ -167,7 +169,8 @@ def _report(
         **outcome.told,
         **measure(outcome.task, answers, labels, groups),
     }
-    report["overfitting"] = _overfitting(outcome, answers, labels).as_dict()
+    judged = outcome.task.judges
+    report["overfitting"] = _overfitting(outcome, answers, labels).as_dict() if judged else None
     return {"sentence": sentence(report), **report}
 
 
@@ -245,7 +248,10 @@ def write_run(
     write_issues(folder / "data_issues.csv", prepared.findings)
     write_predictions(folder / "predictions.csv", answers, labels)
     write_rows(folder / "results.csv", outcome.history or outcome.tried)
-    write_report(folder, report, *_pictures(outcome, report))
+    pictures, heats = _pictures(outcome, report)
+    write_report(folder, report, {**pictures, **outcome.sheets}, heats)
+    for name, pixels in outcome.sheets.items():
+        as_png(folder / name, pixels, MARK)
     environment = {
         "kenspeckle": __version__,
         "python": sys.version.split()[0],
@@ -272,7 +278,7 @@ def _pictures(outcome: Outcome, report: Mapping[str, Any]) -> tuple[Pictures, He
     if prepared.used.reads != "images":
         return {}, {}
     rows = {sample.path: row for row, sample in enumerate(prepared.used.samples)}
-    told = [*report["mistakes"], *report["best"]]
+    told = [*(report["mistakes"] or []), *report["best"]]
     nearest = {path for one in told for path in one.get("nearest", ())}
     wanted = {one["path"] for one in told} | nearest
     pictures = {
@@ -287,7 +293,7 @@ def _pictures(outcome: Outcome, report: Mapping[str, Any]) -> tuple[Pictures, He
             size = prepared.sizes[rows[path]]
             seen = [_seen(place, fit, size) for place in placed.get(path, ())]
             pictures[path] = outlined(pixels, seen, task.classes)
-    if not isinstance(network, Network):
+    if not isinstance(network, Network) or task.compares:
         return pictures, {}
     heats = {}
     for one in [*report["mistakes"][:EXPLAINED], *report["best"][:EXPLAINED]]:

@@ -12,7 +12,7 @@ from kenspeckle.data.augment import check_names
 from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.fit import Fit
 from kenspeckle.data.sides import typical_shape, typical_side
-from kenspeckle.errors import UsageError, nearest
+from kenspeckle.errors import DataError, UsageError, nearest
 from kenspeckle.models import BACKBONES, ENCODERS
 from kenspeckle.models.pretrained import is_pretrained
 from kenspeckle.recipe import Recipe
@@ -68,8 +68,13 @@ def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
     Raises:
         UsageError: the network does not read what the dataset holds.
     """
+    if TASKS.load(recipe.task).keeps_backbone:
+        _check_kept(recipe, dataset)
     if recipe.model == "auto":
         recipe = replace(recipe, model=None)
+    brought = TASKS.load(recipe.task).brings
+    if brought is not None:
+        return _suited_to_own(recipe, dataset, brought)
     if dataset.reads != "images":
         return _suited_encoder(recipe, dataset)
     task: type[Task[Any]] = TASKS.load(recipe.task)
@@ -87,6 +92,8 @@ def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
             f"{model} has no trained weights to freeze. Give some with --weights FILE, or "
             "train it from scratch with --freeze no."
         )
+    if task.keeps_backbone:
+        return _suited_to_features(recipe, task, model, pretrained)
     if not issubclass(task, ClassTask):
         return _suited_to_places(recipe, dataset, task, model)
     size = recipe.data.image_size
@@ -98,6 +105,46 @@ def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
     if freeze:
         _check_frozen(recipe, model)
     return replace(recipe, model=model, freeze=freeze, data=replace(recipe.data, image_size=size))
+
+
+def _suited_to_own(recipe: Recipe, dataset: Dataset, brought: str) -> Recipe:
+    """For a task that brings its network: there is nothing to choose, nothing is frozen."""
+    if recipe.model not in (None, brought):
+        raise UsageError(
+            f"The task {recipe.task} brings its own network, {brought}; leave --model out."
+        )
+    if recipe.freeze or recipe.weights:
+        raise UsageError(f"{brought} is trained from scratch; leave --freeze and --weights out.")
+    data = recipe.data
+    if data.image_size is None:
+        task: type[Task[Any]] = TASKS.load(recipe.task)
+        data = replace(data, image_size=task.shape_for(typical_shape(dataset))[0])
+    return replace(recipe, model=brought, freeze=False, data=data)
+
+
+def _check_kept(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse what a task that keeps its backbone as it is cannot do."""
+    if dataset.reads != "images":
+        raise DataError(f"{dataset.root} holds {dataset.reads}, and {recipe.task} is about images.")
+    if recipe.model == "auto" or recipe.freeze is False or recipe.finetune:
+        raise UsageError(
+            f"The task {recipe.task} learns on the fixed features of a trained network; leave "
+            "--model auto, --freeze no and finetune out."
+        )
+
+
+def _suited_to_features(
+    recipe: Recipe, task: type[Task[Any]], model: str, pretrained: bool
+) -> Recipe:
+    """For a task that keeps its backbone: whole images, as large as the network likes them."""
+    if not pretrained:
+        raise UsageError(
+            f"The task {recipe.task} needs a trained network, and {model} has no trained weights. "
+            "Leave --model out, or give some with --weights FILE."
+        )
+    _check_frozen(recipe, model)
+    size = recipe.data.image_size or task.shape_for(None)[0]
+    return replace(recipe, model=model, freeze=True, data=replace(recipe.data, image_size=size))
 
 
 def _suited_to_places(
@@ -216,6 +263,7 @@ def _check_ranges(recipe: Recipe) -> None:
             ("training.cutmix", recipe.training.cutmix, _between(0, 10), "from 0 to 10"),
             ("dropout", recipe.dropout, _between(0, 0.99), "in [0, 1)"),
             ("unknown_share", recipe.unknown_share, _between(0, 0.99), "in [0, 1)"),
+            ("false_accepts", recipe.false_accepts, _between(1e-6, 0.5), "from 0.000001 to 0.5"),
         )
         if isinstance(value, (int, float)) and not fits(value)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from kenspeckle.data.checks import write_issues
 from kenspeckle.data.split import read_split
 from kenspeckle.errors import KenError
 from kenspeckle.recipe import Recipe
+from kenspeckle.verbs.loop_outcome import noun
 from kenspeckle.verbs.model import Model
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared, look, prepare, stop_if_hopeless
@@ -23,9 +24,15 @@ from kenspeckle.verbs.train_auto import BUDGET as AUTO_BUDGET
 from kenspeckle.verbs.train_auto import train_auto
 from kenspeckle.verbs.train_features import train_features
 from kenspeckle.verbs.train_loop import Extras, train_loop
+from kenspeckle.verbs.train_match import train_match
 
 # Seconds that training takes for an image of 28 pixels and epoch on two cores (benchmarks).
 SECONDS_EACH = {"seed-cnn": 1 / 6000, "cnn": 1 / 2000, "cnn-tiny": 1 / 3700, "cnn-base": 1 / 800}
+
+
+Way = Callable[[Prepared, Recipe, Tell, float], Outcome]
+# Tasks that are trained in a way of their own: neither by a head of the bank nor by the loop alone.
+OWN_WAYS: Mapping[str, Way] = {"match": train_match}
 
 
 def train(
@@ -91,7 +98,9 @@ def train(
 def _trained(
     prepared: Prepared, asked: Recipe, recipe: Recipe, extras: Extras, tell: Tell
 ) -> Outcome:
-    """By features, by the loop, or by a comparison of several networks."""
+    """In the task's own way, by a comparison of several networks, by features, or by the loop."""
+    if recipe.task in OWN_WAYS:
+        return OWN_WAYS[recipe.task](prepared, recipe, tell, extras.began)
     if asked.model == "auto":
         return train_auto(prepared.dataset, prepared, asked, extras, tell)
     if recipe.freeze:
@@ -163,7 +172,7 @@ def plan(prepared: Prepared, recipe: Recipe, is_open: bool = False) -> str:
         seconds = recipe.training.budget_seconds or AUTO_BUDGET
         way, recipe = "comparing", replace(recipe, model="several networks")
     kinds = f" of {len(counts)} classes ({few}{more})" if counts else ""
-    return f"{len(used)} {used.reads}{kinds}; {way} {recipe.model}, about {_duration(seconds)}"
+    return f"{len(used)} {noun(prepared)}{kinds}; {way} {recipe.model}, about {_duration(seconds)}"
 
 
 def _estimate(prepared: Prepared, recipe: Recipe) -> float:

@@ -20,7 +20,7 @@ from kenspeckle.errors import DataError
 from kenspeckle.files import write_bytes
 from kenspeckle.models import BACKBONES, ENCODERS
 from kenspeckle.models.backbone import Input
-from kenspeckle.models.pretrained import is_pretrained, make_backbone
+from kenspeckle.models.pretrained import hold_statistics, is_pretrained, make_backbone
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks import TASKS
 from kenspeckle.tasks.task import Choices, ClassTask, Task
@@ -76,9 +76,12 @@ def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -
         recipe = _with_found_rate(recipe, network, task, batches, tell)
     recipe = _resolved(recipe, network, task, batches)
     drawn = extras.folder if extras.diagnose else None
-    health = _health(network, task, batches, recipe, drawn, tell)
+    health = None
+    if task.brings is None:  # a network that starts as the identity looks ill and is not
+        health = _health(network, task, batches, recipe, drawn, tell)
     if recipe.training.budget_seconds is not None and not extras.resume:
         left = recipe.training.budget_seconds - (time.perf_counter() - extras.began)
+        left *= 1 - task.measuring_share
         training = replace(recipe.training, budget_seconds=max(1.0, left))
         recipe = replace(recipe, training=training)
     recipe = replace(recipe, training=replace(recipe.training, augment=augmenting.names))
@@ -91,7 +94,7 @@ def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -
     told: dict[str, Any] = {"augmentation": list(augmenting.words)}
     if isinstance(task, ClassTask):
         told["losses"] = task.chosen.words
-    return loop_outcome(prepared, recipe, task, network, parts, history, health, told)
+    return loop_outcome(prepared, recipe, task, network, parts, history, health, told, tell)
 
 
 def trained(prepared: Prepared, recipe: Recipe, rows: Ints, tune_rows: Ints) -> nn.Module:
@@ -130,6 +133,9 @@ def parts_of(prepared: Prepared, recipe: Recipe) -> Parts:
         given=[sample.split for sample in used.samples],
         names=[sample.path for sample in used.samples],
     )
+    if not task.tunes:
+        both = np.sort(np.concatenate([parts.train, parts.val]))
+        parts = replace(parts, train=both, val=parts.val[:0])
     if not len(parts.test):
         raise DataError(
             f"{used.root} has no image left to test on: no class has a second image or group. "
@@ -148,8 +154,12 @@ def _asked(prepared: Prepared, recipe: Recipe, rows: Ints) -> tuple[Task[Any], A
         pool=recipe.pool,
         smoothing=recipe.training.smoothing,
         loss=recipe.loss,
+        degradations=recipe.degradations,
+        channels=prepared.images[torch.tensor([0])].shape[1] if used.reads == "images" else 3,
     )
     task = TASKS.load(recipe.task).for_data(used, rows.tolist(), choices)
+    if task.brings is not None:
+        return task, task.network(None)
     features = task.features(prepared.features)
     built = Input(recipe.data.image_size or 224, recipe.positions, features)
     fresh = recipe.weights is None and (bool(features) or not is_pretrained(name, None))
@@ -157,13 +167,16 @@ def _asked(prepared: Prepared, recipe: Recipe, rows: Ints) -> tuple[Task[Any], A
     if fresh and used.reads != "pairs" and choices.head != "flatten":
         few = torch.from_numpy(rows[:: -(-len(rows) // STATISTICS)])
         backbone.learn_statistics(prepared.images[few])
+    if not fresh and task.says_where:
+        hold_statistics(backbone)
     return task, task.network(backbone)
 
 
 def _head(recipe: Recipe, prepared: Prepared) -> str:
     """Which of models/heads.py the network's row names; features are read by a pooled head here."""
     name = str(recipe.model)
-    if TASKS.load(recipe.task).heads:
+    asked: type[Task[Any]] = TASKS.load(recipe.task)
+    if asked.heads or asked.brings is not None:
         return recipe.head
     if prepared.used.reads != "images":
         return str(ENCODERS.row(name).facts.get("head", "pooled"))
@@ -173,10 +186,17 @@ def _head(recipe: Recipe, prepared: Prepared) -> str:
 
 def _batches(prepared: Prepared, recipe: Recipe, task: Task[Any], rows: Ints) -> Batches:
     samples = [prepared.used.samples[i] for i in rows]
-    return Batches(
+    images, targets, weights = task.learnable(
         part_of(prepared, rows),
-        task.collate([s.label for s in samples], [prepared.sizes[i] for i in rows]),
+        [sample.label for sample in samples],
         torch.tensor([sample.weight for sample in samples]),
+        [prepared.sizes[i] for i in rows],
+        recipe.training.seed,
+    )
+    return Batches(
+        images,
+        targets,
+        weights,
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
         lengths=None if prepared.lengths is None else torch.from_numpy(prepared.lengths[rows]),
@@ -222,7 +242,7 @@ def _tuner(
     prepared: Prepared, recipe: Recipe, task: Task[Any], rows: Ints, learned: Ints
 ) -> Tune | None:
     """How good a network's weights are on the tuning images, or None where there are none."""
-    if not len(rows):
+    if not len(rows) or not task.tunes:
         return None
     batches = in_order(_batches(prepared, recipe, task, rows))
     some = learned[:: -(-len(learned) // MOST_WATCHED)]

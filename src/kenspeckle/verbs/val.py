@@ -61,7 +61,7 @@ def val(
             f"The sequences of {used.root} have {prepared.features} numbers a step, and the model "
             f"learned from {config.features}."
         )
-    if used.means != "text":
+    if used.means != "text" and not model.task.compares:
         used = used.with_classes(model.classes)
     parts = {sample.split for sample in used.samples}
     part = part or ("test" if "test" in parts else None)

@@ -18,6 +18,8 @@ def check_classes(dataset: Dataset, evidence: Evidence) -> Iterator[Finding]:
     readable = [s for row, s in enumerate(dataset.samples) if row not in evidence.faults]
     seen = Counter(name for sample in readable for name in dataset.labels_of(sample))
     counts = {name: seen[name] for name in dataset.classes}
+    if dataset.means == "nothing":
+        return
     if dataset.means == "text":
         yield from _unlabelled(dataset)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kenspeckle.verbs.readings.clips import Clips
 from kenspeckle.verbs.readings.images import Images
 from kenspeckle.verbs.readings.pairs import Pairs
+from kenspeckle.verbs.readings.pixels import Pixels
 from kenspeckle.verbs.readings.reading import Reading
 from kenspeckle.verbs.readings.sequences import Sequences
 
@@ -13,4 +14,5 @@ READINGS: dict[str, Reading] = {
     "sequences": Sequences(),
     "pairs": Pairs(),
     "clips": Clips(),
+    "pixels": Pixels(),
 }

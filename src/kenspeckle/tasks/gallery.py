@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from kenspeckle.errors import BundleError, DataError, MissingExtra, UsageError, nearest
+from kenspeckle.errors import DataError, MissingExtra, UsageError, nearest
 from kenspeckle.models.vectors import unit
 
 Floats = NDArray[np.float32]
@@ -23,11 +20,11 @@ NUMPY_MOST = 200_000  # images: 0.1 s for one query against these, one thread (D
 CANDIDATES = 256  # images that the index is asked for at first
 AT_ONCE = 2**24  # similarities held at once: 64 MB
 CLOSE = 0.01  # people this near the most similar one are told too, however few were asked for
-OFF_LENGTH = 1e-3  # a stored vector may be this much longer or shorter than 1: float16 is 5e-4
+NOT_ASKED = -2.0  # in place of the similarity of an image that may not be compared
 
 
 @dataclass(frozen=True)
-class Match:
+class Candidate:
     """A person and the enrolled image of theirs that is most similar.
 
     Args:
@@ -50,8 +47,8 @@ class Identity:
         nearest: whoever is most similar, at the threshold or not; None where nobody is enrolled.
     """
 
-    matches: tuple[Match, ...]
-    nearest: Match | None
+    matches: tuple[Candidate, ...]
+    nearest: Candidate | None
 
     @property
     def name(self) -> str | None:
@@ -71,11 +68,16 @@ class Verdict:
 
     Args:
         similarity: cosine in [-1, 1].
-        same: whether it reaches the threshold.
+        threshold: in [-1, 1].
     """
 
     similarity: float
-    same: bool
+    threshold: float
+
+    @property
+    def same(self) -> bool:
+        """Whether the similarity reaches the threshold."""
+        return self.similarity >= self.threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +145,11 @@ class Gallery:
         )
 
     def identify(
-        self, vectors: NDArray[np.floating], threshold: float, most: int = 3
+        self,
+        vectors: NDArray[np.floating],
+        threshold: float,
+        most: int = 3,
+        without: Sequence[Sequence[int]] | None = None,
     ) -> list[Identity]:
         """Who each image shows; a person is as similar as the most similar image of theirs.
 
@@ -154,6 +160,8 @@ class Gallery:
             vectors: (M, D) of new images, any length but 0.
             threshold: similarity from which on a person is accepted.
             most: people told at most, though all that are as similar as the first within 0.01.
+            without: M, rows of the gallery that each is not compared with: itself and its copies,
+                where images that are enrolled are measured. All are then compared one by one.
 
         Raises:
             DataError: a vector is not finite, is 0 or has another length D.
@@ -162,13 +170,16 @@ class Gallery:
         asked = self._units(vectors)
         if not self.names:
             return [Identity((), None) for _ in asked]
-        if len(self.names) > NUMPY_MOST:
+        if len(self.names) > NUMPY_MOST and without is None:
             return [self._identity_by_index(one, threshold, most) for one in asked]
         found: list[Identity] = []
         everyone = _People.of(np.arange(len(self.names)), self.names)
         step = max(1, AT_ONCE // len(self.names))
         for start in range(0, len(asked), step):
             alike = asked[start : start + step] @ self.vectors.T
+            if without is not None:
+                for row, own in enumerate(without[start : start + step]):
+                    alike[row, [*own]] = NOT_ASKED
             found += [
                 self._identity(row, everyone, threshold, most) for row in alike[:, everyone.rows]
             ]
@@ -195,12 +206,12 @@ class Gallery:
         first = matches[0] if matches else self._match(alike, people, ranked[0])
         return Identity(tuple(matches), first)
 
-    def _match(self, alike: Floats, people: _People, person: int) -> Match:
+    def _match(self, alike: Floats, people: _People, person: int) -> Candidate:
         """The most similar of one person's images."""
         start, end = people.starts[person], people.ends[person]
         place = start + int(alike[start:end].argmax())
         row = people.rows[place]
-        return Match(self.names[row], float(alike[place]), self.paths[row])
+        return Candidate(self.names[row], float(alike[place]), self.paths[row])
 
     @cached_property
     def _index(self) -> Any:
@@ -227,49 +238,6 @@ class Gallery:
             )
         return _unit_rows(vectors)
 
-    def as_tensors(self) -> dict[str, Tensor]:
-        """What goes beside the weights; `as_dict` is the other half."""
-        return {"gallery": torch.from_numpy(self.vectors.copy())}
-
-    def as_dict(self) -> dict[str, Any]:
-        """Names, paths and the hash that ties them to the vectors, as plain values for JSON."""
-        return {"names": [*self.names], "paths": [*self.paths], "sha256": self._hash()}
-
-    @classmethod
-    def from_parts(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Gallery:
-        """The gallery that `as_tensors` and `as_dict` were made of.
-
-        Raises:
-            BundleError: they are damaged, or do not belong together.
-        """
-        try:
-            tensor, names, paths = tensors["gallery"], values["names"], values["paths"]
-            stated = values["sha256"]
-        except (KeyError, TypeError) as error:
-            raise BundleError(f"The gallery is damaged: its part {error} is missing.") from None
-        if not (_are_texts(names) and _are_texts(paths) and len(names) == len(paths)):
-            raise BundleError("The gallery is damaged: its names and paths are not lists of text.")
-        if tensor.ndim != 2 or len(tensor) != len(names) or tensor.dtype != torch.float32:
-            raise BundleError(
-                f"The gallery is damaged: {len(names)} names and vectors of shape "
-                f"{tuple(tensor.shape)}."
-            )
-        vectors = tensor.detach().cpu().numpy().copy()
-        gallery = cls(tuple(names), vectors, tuple(paths))
-        lengths = np.linalg.norm(vectors, axis=1)
-        if not (np.abs(lengths - 1) < OFF_LENGTH).all() or gallery._hash() != stated:
-            raise BundleError(
-                "The gallery is damaged or altered: its vectors are not those of its names. Enrol "
-                "everyone again."
-            )
-        return gallery
-
-    def _hash(self) -> str:
-        """SHA-256 over names, paths and vectors, hexadecimal."""
-        digest = hashlib.sha256(repr((self.names, self.paths, self.vectors.shape)).encode())
-        digest.update(np.ascontiguousarray(self.vectors, "<f4").tobytes())
-        return digest.hexdigest()
-
 
 def verify(a: NDArray[np.floating], b: NDArray[np.floating], threshold: float) -> Verdict:
     """Whether two images show the same person.
@@ -282,11 +250,10 @@ def verify(a: NDArray[np.floating], b: NDArray[np.floating], threshold: float) -
         DataError: a vector is not finite or is 0.
 
     >>> verify(np.array([1.0, 0.0]), np.array([2.0, 0.0]), 0.5)
-    Verdict(similarity=1.0, same=True)
+    Verdict(similarity=1.0, threshold=0.5)
     """
     one, other = _unit_rows(np.stack([a, b]))
-    similarity = float(one @ other)
-    return Verdict(similarity, similarity >= threshold)
+    return Verdict(float(one @ other), threshold)
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,10 +287,6 @@ def _unit_rows(vectors: NDArray[np.floating]) -> Floats:
             f"{bad[0] + 1} is zero or not finite. Leave such images out."
         )
     return unit(vectors)
-
-
-def _are_texts(values: object) -> bool:
-    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def _count(people: int) -> str:

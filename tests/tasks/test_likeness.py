@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from kenspeckle.errors import DataError
-from kenspeckle.trust import likeness
-from kenspeckle.trust.likeness import (
+from kenspeckle.tasks import likeness
+from kenspeckle.tasks.likeness import (
     TOO_MANY,
     coverage,
     density,

@@ -117,8 +117,17 @@ def coverage(real: Floats, generated: Floats, neighbours: int = NEIGHBOURS) -> S
     >>> coverage(real, real[:5], neighbours=1).value
     0.6
     """
-    inside = _inside(real, generated, neighbours)
-    return proportion(int(np.count_nonzero(inside.of_real)), len(inside.of_real))
+    inside = covered(real, generated, neighbours)
+    return proportion(int(np.count_nonzero(inside)), len(inside))
+
+
+def covered(real: Floats, generated: Floats, neighbours: int = NEIGHBOURS) -> NDArray[np.bool_]:
+    """Which real images have a generated one nearby, (N,): what `coverage` is the share of.
+
+    >>> covered(np.arange(4.0)[:, None], np.array([[0.5]]), neighbours=1).tolist()
+    [True, True, False, False]
+    """
+    return _inside(real, generated, neighbours).of_real > 0
 
 
 def density(real: Floats, generated: Floats, neighbours: int = NEIGHBOURS) -> float:

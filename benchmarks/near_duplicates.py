@@ -31,9 +31,9 @@ from kenspeckle.data.fit import Fit
 from kenspeckle.data.scan import scan
 from kenspeckle.files import cache_folder
 from kenspeckle.models.pretrained import make_backbone
+from kenspeckle.models.vectors import unit
 from kenspeckle.score import proportion
 from kenspeckle.training.features import FeatureNetwork, extract, feature_network
-from kenspeckle.trust.unknown import unit
 from kenspeckle.verbs.prepare import thumbnails
 
 DRAWS = 10

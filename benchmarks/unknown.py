@@ -18,8 +18,8 @@ from scipy.stats import rankdata
 from sklearn.covariance import LedoitWolf
 
 import kenspeckle
+from kenspeckle.models.vectors import unit
 from kenspeckle.score import proportion
-from kenspeckle.trust.unknown import unit
 
 DRAWS = 2000
 Floats = NDArray[np.float64]

@@ -134,6 +134,7 @@ WORLDS = {
     "restore": (plain_images, {"training.steps": 3}),
     "compress": (plain_images, {"training.steps": 3}),
     "match": (badges, {}),
+    "generate": (classes_of_squares, {"training.steps": 3}),
     "watch": (clips, {"model": "mean"}),
 }
 
@@ -239,5 +240,5 @@ def test_a_task_starts_from_a_recipe_that_exists(run):
 def test_what_a_label_means_can_be_collated(run):
     name, _, model, _ = run
     task: type[Task] = TASKS.load(name)
-    assert task.means in ("class", "tags", "text", "boxes", "nothing")
+    assert task.means in ("class", "tags", "text", "boxes", "name", "nothing")
     assert model.task.kept().keys() == model.bundle.config.settings.keys()

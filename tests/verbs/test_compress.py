@@ -213,6 +213,22 @@ def test_the_commands_leave_originals_alone(ken, folder, image, tmp_path):
         assert back.size == (32, 32)
 
 
+def test_it_can_be_measured_on_other_images(ken, folder, tmp_path):
+    (tmp_path / "new").mkdir()
+    for i in range(3):
+        Image.fromarray(waves(30, 34, 20 + i)).save(tmp_path / "new" / f"{i}.png")
+    said = ken("val", tmp_path / "new", "-m", folder / "a.ken", "--quiet").went_well()
+    assert said.startswith("measured on 3 images (all images)")
+    assert "JPEG 95" in said
+
+
+def test_its_card_speaks_of_files_and_not_of_classes(model):
+    assert model.bundle.report["unknown"] is None
+    assert "names a class" not in model.bundle.card
+    assert "ken compress photo.png" in model.bundle.card
+    assert "from kenspeckle.verbs.compress import compress" in model.bundle.card
+
+
 def test_only_some_images_are_measured_where_there_are_many(model):
     report = model.bundle.report
     assert report["measured"]["n"] == 1

@@ -132,6 +132,10 @@ def _impossible(config: Config) -> str:
             settings.get("thresholds", [0.5] * len(config.classes)), len(config.classes)
         ),
         "its limits are no similarities": _are_limits(settings.get("limits", [0.5])),
+        "its network is of impossible size": all(
+            _is_side(settings.get(name, 1))
+            for name in ("channels", "latent", "width", "critic_width")
+        ),
         "its alphabet is no text": isinstance(settings.get("alphabet", ""), str),
         "its longest answer is impossible": type(longest) is int and 0 < longest <= 100_000,
         "its threshold is not a positive number": config.threshold is None

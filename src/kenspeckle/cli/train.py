@@ -72,7 +72,7 @@ def train(
     ] = None,
     opt: Annotated[
         str | None,
-        typer.Option("--opt", help="sgd, momentum, nesterov, rmsprop, adam, adamw, lbfgs."),
+        typer.Option("--opt", help="sgd, momentum, nesterov, rmsprop, adam, adamw, ..., lbfgs."),
     ] = None,
     weight_decay: Annotated[float | None, typer.Option("--weight-decay", help="Decoupled.")] = None,
     l1: Annotated[float | None, typer.Option("--l1", help="Literal penalty.")] = None,
@@ -211,7 +211,9 @@ def train(
                 )
             finally:
                 abandon(folder)
-    _say(result.bundle.report, folder, f"{result.task.verb} {ASKED[result.reads]}", json)
+    own, model_file = result.task.commands, folder / "weights" / "best.ken"
+    line = own[0] if own else f"ken {result.task.verb} --model {{file}} {ASKED[result.reads]}"
+    _say(result.bundle.report, folder, line.format(file=model_file), json)
 
 
 def _yes(text: str | None) -> bool | None:
@@ -246,14 +248,11 @@ def _batch(text: str | None) -> int | str | None:
     return int(text)
 
 
-def _say(report: Any, folder: Path, asked: str, json: bool) -> None:
+def _say(report: Any, folder: Path, next_line: str, json: bool) -> None:
     if json:
         terminal.print_json({**report, "run": str(folder)})
         return
     model = folder / "weights" / "best.ken"
-    verb, sample = asked.split(" ")
     terminal.console.print(f"\nmodel   {model}", soft_wrap=True, markup=False)
     terminal.console.print(f"report  {folder / 'report.html'}", soft_wrap=True, markup=False)
-    terminal.console.print(
-        f"next    ken {verb} --model {model} {sample}", soft_wrap=True, markup=False
-    )
+    terminal.console.print(f"next    {next_line}", soft_wrap=True, markup=False)

@@ -38,6 +38,7 @@ def val(
 
         ken val new_photos/ --model photos.ken
     """
+    from kenspeckle.verbs.loop_outcome import noun
     from kenspeckle.verbs.model import load
     from kenspeckle.verbs.tables import write_predictions
     from kenspeckle.verbs.val import val as run
@@ -52,7 +53,7 @@ def val(
         return
     scores = result.report["scores"]
     terminal.console.print(
-        f"measured on {result.report['measured']['n']} {recogniser.reads} "
+        f"measured on {result.report['measured']['n']} {noun(recogniser.reads)} "
         f"({result.report['measured']['how']})"
     )
     rows = [

@@ -19,7 +19,16 @@ from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.housekeeping import PoolInfo, clear, limit, usage
 from kenspeckle.data.pixels import Pixels
 from kenspeckle.data.pool import Pool
-from kenspeckle.data.read import FORMATS, NOTES, Fit, Picture, decode, from_array, read_bytes
+from kenspeckle.data.read import (
+    FORMATS,
+    NOTES,
+    SYNTHETIC,
+    Fit,
+    Picture,
+    decode,
+    from_array,
+    read_bytes,
+)
 from kenspeckle.data.source import ArrayRow, Source, content_hash
 from kenspeckle.errors import UnreadableImage
 from kenspeckle.files import cache_folder
@@ -57,6 +66,7 @@ class Decoded:
         perceptual: (N,) uint64 perceptual hashes of the fitted pictures (pHash); 0 for arrays that
             were taken as they are.
         formats: N names from `FORMATS`.
+        synthetic: (N,) whether the file says that a network drew it; None where files cannot.
         notes: sentences for people: what was done to how many images, and storage troubles.
     """
 
@@ -69,6 +79,7 @@ class Decoded:
     perceptual: NDArray[np.uint64]
     formats: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    synthetic: NDArray[np.bool_] | None = None
 
 
 def decode_all(
@@ -206,6 +217,7 @@ def _collected(
         perceptual=facts["perceptual"].astype(np.uint64),
         formats=tuple(FORMATS[code] for code in facts["format"]),
         notes=(*_sentences(facts["notes"]), *_troubles(pools)),
+        synthetic=(facts["notes"] >> NOTES.index(SYNTHETIC) & 1).astype(np.bool_),
     )
 
 

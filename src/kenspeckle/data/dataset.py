@@ -19,7 +19,7 @@ from kenspeckle.errors import DataError, nearest
 
 Split = Literal["train", "val", "test"]
 Reads = Literal["images", "sequences", "pairs", "clips", "pixels"]
-Means = Literal["class", "tags", "text", "boxes", "nothing"]
+Means = Literal["class", "tags", "text", "boxes", "name", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _names_in(label: str, means: Means) -> tuple[str, ...]:
         from kenspeckle.data.boxes import boxes_in  # it sorts as this file does
 
         return tuple(box.name for box in boxes_in(label))
-    return (label,) if means == "class" else ()
+    return (label,) if means in ("class", "name") else ()
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class Dataset:
         notes: what was left out or chosen while reading (hidden files, a table that won): said too.
         reads: what a sample is: an image, a sequence, or a pair of strings.
         means: what a label is: the name of a class; several of them, `;` between them; a text that
-            is no name; boxes with names, as `data/boxes.py` writes them; nothing, where images
-            need no label.
+            is no name; boxes with names, as `data/boxes.py` writes them; the name of one of many
+            people or things, each with few images; nothing, where images need no label.
     """
 
     root: Path

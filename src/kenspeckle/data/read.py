@@ -14,12 +14,14 @@ from kenspeckle.data.fit import Box, Fit, resized, square
 from kenspeckle.data.modes import INKS, SCALED, TRANSPARENT, plain
 from kenspeckle.data.quiet import hush_pillow, silent_stderr
 from kenspeckle.data.source import ArrayRow, Source
+from kenspeckle.data.synthetic import is_marked
 from kenspeckle.errors import UnreadableImage
 
 __all__ = [
     "FORMATS",
     "FRAMES",
     "NOTES",
+    "SYNTHETIC",
     "UPRIGHT",
     "Fit",
     "Picture",
@@ -32,7 +34,8 @@ __all__ = [
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "HEIF", "ARRAY")
 UPRIGHT = "turned upright (EXIF orientation)"
 FRAMES = "first of several frames"
-NOTES = (UPRIGHT, FRAMES, SCALED, TRANSPARENT, INKS)
+SYNTHETIC = "drawn by a network (the file says so)"
+NOTES = (UPRIGHT, FRAMES, SCALED, TRANSPARENT, INKS, SYNTHETIC)
 """Every note a `Picture` can carry; the cache stores them as bits in this order."""
 
 MAX_PIXELS = 64 * 2**20  # 192 MB as RGB; a 64-megapixel telephone photo is 9248 x 6936
@@ -195,6 +198,8 @@ def _decode_pillow(content: bytes, fit: Fit | None) -> Picture:
         pixels, more = plain(image, bits)
     if turn is not None:
         notes += (UPRIGHT,)
+    if is_marked(image.info):
+        notes += (SYNTHETIC,)
     return _finished(pixels, fit, box, original, turn, kind, (*notes, *more))
 
 

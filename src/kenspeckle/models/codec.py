@@ -121,7 +121,7 @@ class Codec(nn.Module):
         self.hyper_index = nn.Parameter(torch.zeros(hyper_latents))
         self.entropy = EntropyModel(self._hyper_layers(), latents, hyper_latents)
         self._identity: bytes | None = None
-        self.register_load_state_dict_post_hook(_forget_identity)
+        self.register_load_state_dict_post_hook(_forget_identity)  # type: ignore[no-untyped-call]
         self._begin_as_cosines()
 
     def forward(self, images: Tensor, level: Tensor) -> Coded:

@@ -60,6 +60,7 @@ class Compress(Task[Codec]):
     judges: ClassVar[bool] = False
     settles: ClassVar[bool] = False
     most_measured: ClassVar[int | None] = 500
+    measuring_share: ClassVar[float] = 0.1
     verb: ClassVar[str] = "compress"
     settings: ClassVar[Mapping[str, Any]] = {
         "training.epochs": 20,
@@ -87,6 +88,11 @@ class Compress(Task[Codec]):
     commands: ClassVar[tuple[str, ...]] = (
         "ken compress photo.png --model {file}",
         "ken decompress photo.kenc --model {file}",
+    )
+    python: ClassVar[str] = (
+        "from pathlib import Path\nimport kenspeckle\n"
+        "from kenspeckle.verbs.compress import compress\n"
+        'print(compress(kenspeckle.load("{file}"), Path("photo.png")).words)'
     )
     needed: ClassVar[tuple[str, ...]] = ("points", "against", "model_bytes")
 
@@ -202,6 +208,10 @@ class Compress(Task[Codec]):
         """Bits and weighted squared error, at qualities that are drawn; even ones in eval mode."""
         images = batch.images.float() / 255
         if network.training:
+            # Half of them mirrored: 3.57 instead of 3.61 on 314 tuning images of traffic signs,
+            # where 1250 updates on 1777 had begun to learn them by heart (one seed).
+            mirrored = torch.rand(len(images), device=images.device) < 0.5
+            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
             return codec_loss(network, images, drawn_levels(len(images), images.device)).mean()
         levels = torch.linspace(0, LEVELS - 1, len(images), device=images.device)
         with torch.random.fork_rng(devices=[]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -28,7 +29,12 @@ from kenspeckle.tasks.task import Choices, Floats, Sizes, Task
 from kenspeckle.words import Table, Title, between, times_in_100, where
 
 USUAL_SIDE = 32  # pixels; an update costs 1.3 times that of 28 pixels, at 64 pixels 5 times
-MANY = 10_000  # images; fewer are changed more often before the critic sees them
+# Images; fewer are changed more often before the critic sees them. On 100 digits, 4000 updates and
+# two seeds, 10 000 drawn ones taught a recogniser to be right on 74 and 66 % of digits held out of
+# training with a tenth changed, 77 and 73 % with .32, 75 and 72 % with .6; of the drawn ones 2.7
+# and 3.4 %, 1.9 and 1.4 %, 1.2 and 1.0 % were as near to a training image as 1 in 100 held out.
+# On 1000 and on 50 000 digits .05 and .1 were level.
+MANY = 1000
 PIECE = 250  # images drawn at once
 
 
@@ -90,6 +96,10 @@ class Generate(Task[Gan]):
         "are not private by themselves: what is drawn may resemble what was learned from."
     )
     commands: ClassVar[tuple[str, ...]] = ("ken sample {file} -n 100 --output drawn",)
+    python: ClassVar[str] = (
+        "import kenspeckle\nfrom kenspeckle.verbs.sample import sample\n"
+        'print(sample(kenspeckle.load("{file}"), 1)[0].pixels.shape)'
+    )
     needed: ClassVar[tuple[str, ...]] = ("likeness", "drawn")
 
     def __init__(
@@ -300,12 +310,12 @@ _EACH = ("generated", "real_right", "covered")
 
 
 def augmented_share(images: int) -> float:
-    """Of the images the critic sees, how many are changed first: all of very few.
+    """Of the images the critic sees, how many are changed first: more where there are few.
 
-    >>> augmented_share(60_000), augmented_share(100)
-    (0.1, 1.0)
+    >>> augmented_share(60_000), round(augmented_share(100), 2), augmented_share(5)
+    (0.1, 0.32, 1.0)
     """
-    return min(1.0, AUGMENTED * (max(1.0, MANY / images)) ** 0.5)
+    return float(min(1.0, AUGMENTED * math.sqrt(max(1.0, MANY / images))))
 
 
 def _percent(share: float | None) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Batch
-from kenspeckle.data.dataset import Dataset, class_list
+from kenspeckle.data.dataset import Dataset, Means, class_list
 from kenspeckle.data.duplicates import joined
 from kenspeckle.errors import BundleError, DataError
 from kenspeckle.models.backbone import Backbone
@@ -88,6 +88,7 @@ class Match(Task[Network]):
         "ken enroll {file} NAME photo.jpg",
         "ken val --model {file} new_photos/",
     )
+    means: ClassVar[Means] = "name"
     titles: ClassVar[Mapping[str, Title]] = {
         "named_score": Title(
             "Named right",

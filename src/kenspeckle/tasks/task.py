@@ -131,6 +131,9 @@ class Task(ABC, Generic[Net]):
     commands: ClassVar[tuple[str, ...]] = ()
     """Lines that use the model in `{file}`, where they are not the usual ones."""
 
+    python: ClassVar[str] = ""
+    """The same in Python."""
+
     needed: ClassVar[tuple[str, ...]] = ()
     """What `details` puts into a report, without which it is not whole."""
 

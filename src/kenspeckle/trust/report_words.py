@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.task import Task
 from kenspeckle.words import a_thing, things, times_in_100
 
 # What a command is given: one of them, and a place with many.
@@ -53,13 +54,15 @@ def use(report: Mapping[str, Any], file: str) -> Use:
     >>> use({}, "best.ken").commands[0]
     'ken predict --model best.ken photo.jpg'
     """
-    own = TASKS.load(report.get("kind", "classify")).commands
+    task: type[Task[Any]] = TASKS.load(report.get("kind", "classify"))
     example, more = EXAMPLES.get(things(report, 1), EXAMPLES["image"])
     commands = [f"ken predict --model {file} {example}"]
     if example == "photo.jpg":
         commands.append(f"ken explain --model {file} {example}")
     commands.append(f"ken val --model {file} {more}")
-    if own:
-        commands = [line.format(file=file) for line in own]
+    if task.commands:
+        commands = [line.format(file=file) for line in task.commands]
     python = f'import kenspeckle\nprint(kenspeckle.load("{file}").predict("{example}")[0].words)'
+    if task.python:
+        python = task.python.format(file=file)
     return Use(tuple(commands), python)

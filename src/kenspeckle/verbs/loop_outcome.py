@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Chosen, Rows, in_pieces
+from kenspeckle.data.dataset import Reads
 from kenspeckle.data.split import Parts
 from kenspeckle.models.vectors import unit
 from kenspeckle.recipe import Recipe
@@ -64,11 +65,11 @@ def loop_outcome(
     else:
         task.finish(network)
         if len(parts.val) and task.settles:
-            held = _answered(prepared, task, network, parts.val)
+            held = answered(prepared, task, network, parts.val)
             task.settle(held, [labels[i] for i in parts.val])
-        measured = _some(parts.test, task.most_measured)
-        answers = _answered(prepared, task, network, measured)
-        again = _answered(prepared, task, network, chosen if task.judges else chosen[:0])
+        measured = at_most(parts.test, task.most_measured)
+        answers = answered(prepared, task, network, measured)
+        again = answered(prepared, task, network, chosen if task.judges else chosen[:0])
     right = sum(task.is_right(a, labels[i]) for a, i in zip(again, chosen, strict=False))
     return Outcome(
         prepared=prepared,
@@ -80,7 +81,7 @@ def loop_outcome(
         parts=parts,
         measured=measured,
         answers=answers,
-        how=f"{_of(measured, parts.test)} {noun(prepared)} held out for the test",
+        how=f"{_of(measured, parts.test)} {noun(prepared.used.reads)} held out for the test",
         familiar=familiar,
         trained=chosen if familiar is not None else chosen[:0],
         distances=distances,
@@ -121,7 +122,7 @@ def _classified(
     return answers, again, familiar, test_vectors
 
 
-def _some(rows: Ints, most: int | None) -> Ints:
+def at_most(rows: Ints, most: int | None) -> Ints:
     """All rows, or `most` of them, spread evenly."""
     if most is None or len(rows) <= most:
         return rows
@@ -132,7 +133,7 @@ def _of(some: Ints, all_: Ints) -> str:
     return str(len(all_)) if len(some) == len(all_) else f"{len(some)} of the {len(all_)}"
 
 
-def _answered(prepared: Prepared, task: Task[Any], network: nn.Module, rows: Ints) -> list[Answer]:
+def answered(prepared: Prepared, task: Task[Any], network: nn.Module, rows: Ints) -> list[Answer]:
     """One answer a row, a few at a time: outputs that say where are large."""
     samples, answers = prepared.used.samples, []
     network.eval()
@@ -166,7 +167,6 @@ def part_of(prepared: Prepared, rows: Ints) -> Rows:
     return prepared.images[chosen]
 
 
-def noun(prepared: Prepared) -> str:
+def noun(reads: Reads) -> str:
     """What samples are called: images, sequences or pairs."""
-    reads = prepared.used.reads
     return "images" if reads == "pixels" else reads

@@ -148,6 +148,7 @@ def prepare(
             height=decoded.height,
             thumbs=thumbs,
             formats=decoded.formats,
+            synthetic=decoded.synthetic,
             images=decoded.images,
         )
     findings = run_checks(dataset, evidence) if reading.has_checks else []
@@ -159,7 +160,9 @@ def prepare(
         and (dataset.samples[row].label is not None or dataset.means == "nothing")
     ]
     if not usable and usable_only:
-        reason = f" {findings[0].words}" if findings else ""
+        # what left images out says more than what is merely grave
+        gravest = sorted(findings, key=lambda finding: not finding.excluded)[:1]
+        reason = "".join(f" {finding.words}" for finding in gravest)
         raise EmptyDataset(f"No image of {dataset.root} can be used.{reason}")
     kept = _kept(dataset, decoded, thumbs, findings, np.array(usable, dtype=np.int64))
     lengths = decoded.width[np.array(usable, dtype=np.int64)] if features else None

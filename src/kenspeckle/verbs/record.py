@@ -147,12 +147,14 @@ def _report(
         "model": {
             "name": outcome.recipe.model,
             "frozen": bool(outcome.recipe.freeze),
-            "image_size": outcome.recipe.data.image_size,
+            **({} if used.reads == "pixels" else {"image_size": outcome.recipe.data.image_size}),
             "precision": outcome.precision,
             **_told_of(outcome.task),
             **outcome.facts,
         },
-        "unknown": {
+        "unknown": None
+        if not outcome.task.judges
+        else {
             "threshold": None if outcome.familiar is None else _finite(outcome.familiar.threshold),
             "share_set": outcome.recipe.unknown_share,
             "refused": None

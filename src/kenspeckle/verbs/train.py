@@ -12,6 +12,8 @@ from kenspeckle.data.checks import write_issues
 from kenspeckle.data.split import read_split
 from kenspeckle.errors import KenError
 from kenspeckle.recipe import Recipe
+from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.task import Task
 from kenspeckle.verbs.loop_outcome import noun
 from kenspeckle.verbs.model import Model
 from kenspeckle.verbs.outcome import Outcome
@@ -27,7 +29,13 @@ from kenspeckle.verbs.train_loop import Extras, train_loop
 from kenspeckle.verbs.train_match import train_match
 
 # Seconds that training takes for an image of 28 pixels and epoch on two cores (benchmarks).
-SECONDS_EACH = {"seed-cnn": 1 / 6000, "cnn": 1 / 2000, "cnn-tiny": 1 / 3700, "cnn-base": 1 / 800}
+SECONDS_EACH = {
+    "seed-cnn": 1 / 6000,
+    "cnn": 1 / 2000,
+    "cnn-tiny": 1 / 3700,
+    "cnn-base": 1 / 800,
+    "gan": 1 / 600,
+}
 
 
 Way = Callable[[Prepared, Recipe, Tell, float], Outcome]
@@ -172,7 +180,9 @@ def plan(prepared: Prepared, recipe: Recipe, is_open: bool = False) -> str:
         seconds = recipe.training.budget_seconds or AUTO_BUDGET
         way, recipe = "comparing", replace(recipe, model="several networks")
     kinds = f" of {len(counts)} classes ({few}{more})" if counts else ""
-    return f"{len(used)} {noun(prepared)}{kinds}; {way} {recipe.model}, about {_duration(seconds)}"
+    return (
+        f"{len(used)} {noun(used.reads)}{kinds}; {way} {recipe.model}, about {_duration(seconds)}"
+    )
 
 
 def _estimate(prepared: Prepared, recipe: Recipe) -> float:
@@ -185,7 +195,12 @@ def _estimate(prepared: Prepared, recipe: Recipe) -> float:
         each = 0.005
     if prepared.used.reads == "pairs":
         each = 0.001
-    seconds = 5 + n * recipe.training.epochs * each
+    task: type[Task[Any]] = TASKS.load(recipe.task)
+    training = recipe.training
+    seen = max(n, task.an_epoch) * training.epochs
+    if training.steps is not None and training.batch_size != "full":
+        seen = training.steps * training.batch_size
+    seconds = 5 + seen * each
     return min(seconds, recipe.training.budget_seconds or seconds)
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kenspeckle.answer import Answer
-from kenspeckle.errors import DataError, EmptyDataset
+from kenspeckle.data.dataset import Sample
+from kenspeckle.errors import DataError, EmptyDataset, UsageError
 from kenspeckle.score import proportion
+from kenspeckle.tasks.generate import Generate
 from kenspeckle.trust.measure import measure
+from kenspeckle.verbs.loop_outcome import answered, at_most, noun
 from kenspeckle.verbs.model import Model
-from kenspeckle.verbs.prepare import look, prepare
+from kenspeckle.verbs.prepare import Prepared, look, prepare
 from kenspeckle.verbs.progress import Tell, counter, quiet
 
 
@@ -47,8 +52,11 @@ def val(
     Raises:
         DataError: a class of the data is not one of the model's, or the model reads other things.
         EmptyDataset: there is nothing to measure on.
+        UsageError: the model has no answers that could be right.
     """
     config = model.bundle.config
+    if isinstance(model.task, Generate):
+        raise UsageError("A model that draws is measured while it is trained; see `ken report`.")
     dataset = look(data, columns, tell, task=config.task)
     if dataset.reads != model.reads:
         raise DataError(
@@ -68,18 +76,32 @@ def val(
     rows = [i for i, s in enumerate(used.samples) if part is None or s.split == part]
     if not rows:
         raise EmptyDataset(f"{used.root} has none of its {used.reads} in the part '{part}'.")
+    rows = at_most(np.array(rows), model.task.most_measured).tolist()
     chosen = used.subset(rows)
-    answers, step = [], 64
-    count = counter(tell, "answering")
-    for start in range(0, len(chosen), step):
-        answers += model.answer(chosen.samples[start : start + step])
-        count(min(start + step, len(chosen)), len(chosen))
+    answers = _answers(model, prepared, chosen.samples, rows, tell)
     labels = [str(sample.label) for sample in chosen.samples]
     groups = prepared.groups_of(rows)
     report = measure(model.bundle.task(), answers, labels, groups)
     if model.bundle.familiar() is not None:
         refused = sum(answer.unknown for answer in answers)
         report["refused"] = proportion(refused, len(answers)).as_dict()
-    how = f"part '{part}'" if part else f"all {used.reads}"
+    how = f"part '{part}'" if part else f"all {noun(used.reads)}"
     report["measured"] = {"n": len(chosen), "how": how}
     return Validation(answers, labels, report, list(prepared.notes))
+
+
+def _answers(
+    model: Model, prepared: Prepared, samples: Sequence[Sample], rows: Sequence[int], tell: Tell
+) -> list[Answer]:
+    """What it says of each sample; where pixels come out, what they measure."""
+    answers, step = [], 64
+    count = counter(tell, "answering")
+    for start in range(0, len(rows), step):
+        stop = min(start + step, len(rows))
+        if model.reads == "pixels":
+            some = np.array(rows[start:stop])
+            answers += answered(prepared, model.task, model.network, some)
+        else:
+            answers += model.answer(samples[start:stop])
+        count(stop, len(rows))
+    return answers

@@ -48,6 +48,11 @@ CHECKS = Catalogue(
             "given parts: a class that one lacks, groups and copies in two of them",
             {},
         ),
+        "synthetic": (
+            "kenspeckle.data.checks.synthetic:check_synthetic",
+            "pictures that a network drew, as their files say",
+            {},
+        ),
         "sizes": (
             "kenspeckle.data.checks.sizes:check_sizes",
             "pictures of odd size or shape",
@@ -97,6 +102,7 @@ class Evidence:
         height: (M,) pixels of the original.
         thumbs: (M, 32, 32) grey thumbnails.
         formats: (M,) names such as `JPEG`.
+        synthetic: (M,) whether the file says that a network drew it.
         images: (M,) the pictures as the network sees them, (B, C, S, S) uint8 for rows (B,).
         vectors: (M, D) waist features of a trained network, each of length 1.
         probabilities: (M, K) out of fold, by a model that had not seen the image; a row of nan
@@ -116,6 +122,7 @@ class Evidence:
     height: NDArray[np.int64] | None = None
     thumbs: NDArray[np.uint8] | None = None
     formats: Sequence[str] | None = None
+    synthetic: NDArray[np.bool_] | None = None
     images: Rows | None = None
     vectors: NDArray[np.float32] | None = None
     probabilities: NDArray[np.float64] | None = None

@@ -20,7 +20,7 @@ def check_classes(dataset: Dataset, evidence: Evidence) -> Iterator[Finding]:
     counts = {name: seen[name] for name in dataset.classes}
     if dataset.means == "nothing":
         return
-    if dataset.means == "text":
+    if dataset.means in ("text", "name"):
         yield from _unlabelled(dataset)
         return
     yield from _too_few_classes(counts)

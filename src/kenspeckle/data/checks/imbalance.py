@@ -23,7 +23,7 @@ def check_imbalance(dataset: Dataset, evidence: Evidence) -> Iterator[Finding]:
     no more than `UNEVEN * FEW` images: there a class is small before it is uneven. Where an image
     may have several labels, rare ones are no fault.
     """
-    if dataset.is_tagged:
+    if dataset.means != "class":
         return
     readable = (s for row, s in enumerate(dataset.samples) if row not in evidence.faults)
     seen = Counter(s.label for s in readable if s.label is not None)

@@ -21,7 +21,6 @@ from kenspeckle.data.layouts.listing import (
 )
 from kenspeckle.data.layouts.table import find_columns, find_table, read_table
 from kenspeckle.data.layouts.table_text import Table
-from kenspeckle.data.source import Source
 from kenspeckle.data.video import VIDEO_SUFFIXES
 from kenspeckle.errors import DataError, EmptyDataset, UnreadableImage
 
@@ -124,13 +123,9 @@ def _samples(reels: Mapping[str, Reel], splits: Sequence[str], labelled: bool) -
         label, top = _label(name, splits), name.partition("/")[0]
         split = SPLIT_NAMES[top.lower()] if top in splits else None
         if not labelled:
-            yield Sample(name, _source(Clip(reel)))
+            yield Sample(name, Clip(reel))
         elif label and (split or not splits):
-            yield Sample(name, _source(Clip(reel)), label=label, split=split)
-
-
-def _source(clip: Clip) -> Source:
-    return clip  # type: ignore[return-value]  # a sample's source may be a clip
+            yield Sample(name, Clip(reel), label=label, split=split)
 
 
 def _refuse_flat_splits(listing: Listing, samples: Iterable[Sample]) -> None:
@@ -219,7 +214,7 @@ def read_clip_table(
         )
     there = [p for p, name in reading.whole.items() if name in reels]
     found = read_table(
-        replace(listing, files=there, source=lambda name: _source(reading.clips[name])),
+        replace(listing, files=there, source=lambda name: reading.clips[name]),
         replace(table, rows=reading.rows),
         columns,
         labelled,

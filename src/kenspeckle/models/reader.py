@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,14 +53,17 @@ class ColumnReader(nn.Module):
         inside = sum(m.shape[1] for m in maps[self.first :]) * ROWS
         self.head = _ColumnHead(inside, symbols)
 
-    def logits(self, images: Tensor) -> Tensor:
-        """(B, T, symbols + 1): the last is the blank."""
+    def steps(self, images: Tensor) -> Tensor:
+        """(B, T, D): a step for each column of the maps."""
         maps = self.backbone.stages(images)[self.first :]
         width = maps[0].shape[3]
         columns = [F.adaptive_avg_pool2d(m, (ROWS, m.shape[3])) for m in maps]
         wide = [F.interpolate(c, (ROWS, width), mode="nearest") for c in columns]
-        steps = torch.cat(wide, 1).flatten(1, 2).transpose(1, 2)
-        return self.head(steps)
+        return torch.cat(wide, 1).flatten(1, 2).transpose(1, 2)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B, T, symbols + 1): the last is the blank."""
+        return self.head(self.steps(images))
 
     def losses(self, images: Tensor, wanted: Tensor) -> Tensor:
         """(B,) -log p of each text, for each of its characters; characters unknown count not.
@@ -73,32 +79,55 @@ class ColumnReader(nn.Module):
         """(B, 1 + U, 6) float64: the log p of the text, then a row for each of its characters.
 
         The first row is (0, log p, 0, 0, 0, 0); the others are code point, log p, and where it
-        stands, left, top, right and bottom as shares of the image; zeros after the end.
+        stands, left, top, right and bottom as shares of the image; zeros after the end. Where a
+        character stands is told by what speaks for it.
         """
-        logits = self.logits(images).double()
-        likely = logits.log_softmax(2)
-        best, symbol = likely.max(2)
-        count = logits.shape[1]
+        steps = self.steps(images).float()
+        logits = self.head(steps).double()
+        best, symbol = logits.log_softmax(2).max(2)
         blank = logits.shape[2] - 1
         begins = F.pad(symbol[:, 1:] != symbol[:, :-1], (1, 0), value=True) & (symbol != blank)
+        starts = [row.nonzero()[:, 0].tolist() for row in begins]
+        where = self._looked_at(steps, symbol, starts)
         told: list[Tensor] = []
-        for row in range(len(logits)):
-            starts = begins[row].nonzero()[:, 0].tolist()
+        for row, (own, peaks) in enumerate(zip(starts, where, strict=True)):
             rows = [torch.zeros(FIELDS, dtype=torch.float64)]
-            for start in starts:
-                stop = start + 1
-                while stop < count and symbol[row, stop] == symbol[row, start]:
-                    stop += 1
+            for start, (left, right) in zip(own, _spans(peaks, logits.shape[1]), strict=True):
+                same = (symbol[row, start:] != symbol[row, start]).nonzero()[:, 0]
+                stop = start + (int(same[0]) if len(same) else logits.shape[1] - start)
                 point = float(self.head.alphabet[symbol[row, start]])
                 p = float(best[row, start:stop].max())
-                rows.append(
-                    torch.tensor([point, p, start / count, 0.0, stop / count, 1.0]).double()
-                )
+                rows.append(torch.tensor([point, p, left, 0.0, right, 1.0]).double())
             told.append(torch.stack(rows))
         outputs = nn.utils.rnn.pad_sequence(told, batch_first=True)
         places, lengths = self._places(outputs[:, 1:, 0].long())
         outputs[:, 0, 1] = -_ctc(logits, places, lengths)
         return outputs
+
+    def _looked_at(
+        self, steps: Tensor, symbol: Tensor, starts: Sequence[Sequence[int]]
+    ) -> list[list[int]]:
+        """For each character the column that speaks most for it, from left to right.
+
+        That is where gradient times input, summed over a step, is largest. The column that says a
+        character is no guide: a network that has read the whole line may say the first one at the
+        image's edge.
+        """
+        most = max((len(own) for own in starts), default=0)
+        found: list[list[int]] = [[] for _ in starts]
+        # Where nothing else is learned either, tensors of inference mode take no part in gradients.
+        with torch.inference_mode(False), torch.enable_grad():
+            given = steps.detach().clone().requires_grad_()
+            likely = self.head(given).log_softmax(2)
+            for number in range(most):
+                rows = [row for row, own in enumerate(starts) if number < len(own)]
+                columns = [starts[row][number] for row in rows]
+                said = likely[rows, columns, symbol.clone()[rows, columns]].sum()
+                (slope,) = torch.autograd.grad(said, given, retain_graph=True)
+                speaks = (slope * given).detach().sum(2)[rows].argmax(1).tolist()
+                for row, column in zip(rows, speaks, strict=True):
+                    found[row].append(max([column, *found[row][-1:]]))
+        return found
 
     def _places(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Code points -> numbers of the known ones among them, moved together, and how many."""
@@ -106,6 +135,20 @@ class ColumnReader(nn.Module):
         known = found >= 0
         order = (~known).to(torch.int8).argsort(dim=1, stable=True)
         return found.gather(1, order).clamp(min=0), known.sum(1)
+
+
+def _spans(peaks: Sequence[int], columns: int) -> list[tuple[float, float]]:
+    """Left and right of each character, as shares: half-way to its neighbours' columns.
+
+    >>> _spans([2, 6], 10)
+    [(0.05, 0.45), (0.45, 0.85)]
+    """
+    middles = [peak + 0.5 for peak in peaks]
+    between = [(a + b) / 2 for a, b in pairwise(middles)]
+    half = min((b - a for a, b in pairwise(middles)), default=2.0) / 2
+    ends = [middles[0] - half, *between, middles[-1] + half] if middles else []
+    edges = [min(max(end, 0.0), columns) / columns for end in ends]
+    return [(left, max(right, left + 0.5 / columns)) for left, right in pairwise(edges)]
 
 
 class _ColumnHead(nn.Module):

@@ -57,6 +57,7 @@ class Generate(Task[Gan]):
     brings: ClassVar[str | None] = "gan"
     judges: ClassVar[bool] = False
     tunes: ClassVar[bool] = False
+    is_measured_again: ClassVar[bool] = False
     verb: ClassVar[str] = "sample"
     measuring_share: ClassVar[float] = 0.1
     most_measured: ClassVar[int | None] = 10_000

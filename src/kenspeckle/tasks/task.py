@@ -95,6 +95,9 @@ class Task(ABC, Generic[Net]):
     an_epoch: ClassVar[int] = 0
     """Images that an epoch goes over at least, the same ones several times where they are few."""
 
+    is_measured_again: ClassVar[bool] = True
+    """Whether `ken val` can measure it on other images, without training anything."""
+
     settles: ClassVar[bool] = True
     """Whether it finds something out for itself on answers to held-out images."""
 

@@ -142,13 +142,13 @@ def _share(score: Mapping[str, Any] | None) -> str:
 
 
 def _limits(report: Mapping[str, Any]) -> str:
-    caution = task_of(report).caution
-    lines = [f"- {caution}"] if caution else []
+    task = task_of(report)
+    lines = [f"- {task.caution}"] if task.caution else []
     lines += [
         f"- The scores hold for {things(report)} like the measured ones only. {others(report)} may "
-        "do worse: measure again on your own with `ken val`."
+        f"do worse{': measure again on your own with `ken val`' if task.is_measured_again else ''}."
     ]
-    if report["data"].get("classes") and not task_of(report).compares:
+    if _names_table(report):
         names = "labels" if report.get("labels") else "classes"
         lines.append(f"- It knows the {names} above and no others.")
     if report.get("unknown") is not None:

@@ -145,6 +145,7 @@ def page(
         .render(
             report=whole,
             data={**DATA, **whole["data"]},
+            is_measured_again=task.is_measured_again,
             thing=things(whole, 1),
             things=things(whole),
             others=others(whole),

@@ -13,7 +13,6 @@ from kenspeckle.answer import Answer
 from kenspeckle.data.dataset import Sample
 from kenspeckle.errors import DataError, EmptyDataset, UsageError
 from kenspeckle.score import proportion
-from kenspeckle.tasks.generate import Generate
 from kenspeckle.trust.measure import measure
 from kenspeckle.verbs.loop_outcome import answered, at_most, noun
 from kenspeckle.verbs.model import Model
@@ -55,7 +54,7 @@ def val(
         UsageError: the model has no answers that could be right.
     """
     config = model.bundle.config
-    if isinstance(model.task, Generate):
+    if not model.task.is_measured_again:
         raise UsageError("A model that draws is measured while it is trained; see `ken report`.")
     dataset = look(data, columns, tell, task=config.task)
     if dataset.reads != model.reads:

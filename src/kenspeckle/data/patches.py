@@ -10,8 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kenspeckle.data.batch import Rows
 from kenspeckle.errors import EmptyDataset, UsageError
 
+VIEWS = 4  # times that an epoch goes over each pixel, where that is less
+LEAST_PATCHES = 1000
 MEGAPIXELS = 100.0  # 300 MB of colour: what is kept of a folder of photos
 
 
@@ -74,6 +77,18 @@ class Patches:
         drawn = random.integers(self._ends[-1])
         image = self.images[int(np.searchsorted(self._ends, drawn, side="right"))]
         return _coloured(_reflected(_window(image, self.size, self.size, random), self.size))
+
+
+def cut_out(images: Rows, size: int, most: int, seed: int) -> Patches:
+    """Patches out of images that can be fetched one at a time, in proportion to what they hold.
+
+    Args:
+        size: pixels a side.
+        most: how many an epoch goes over, at most.
+    """
+    whole = [images[torch.tensor([row])][0].permute(1, 2, 0).numpy() for row in range(len(images))]
+    views = VIEWS * sum(image[..., 0].size for image in whole) // size**2
+    return Patches(whole, size, min(max(views, LEAST_PATCHES), most), seed)
 
 
 def within_budget(

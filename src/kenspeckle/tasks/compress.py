@@ -15,7 +15,7 @@ from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Batch, Rows
 from kenspeckle.data.dataset import Dataset, Means, Reads
 from kenspeckle.data.formats import NAMES, formats, psnr, written
-from kenspeckle.data.patches import Patches
+from kenspeckle.data.patches import cut_out
 from kenspeckle.errors import UsageError
 from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.codec import (
@@ -35,8 +35,6 @@ from kenspeckle.words import Table, Title, where
 
 SMALL = 96  # pixels a side; images below it get stride 8, else a latent would say most of them
 SMALL_PATCHES, PATCHES = 4000, 2000  # an epoch at the most, of small patches and of 128 pixels
-LEAST_PATCHES = 1000
-VIEWS = 4  # times that an epoch goes over each pixel, where that is less
 USUAL = 50  # the quality where nobody says
 # Qualities that are measured: enough for a smooth curve through each.
 OURS = (1, 25, USUAL, 75, 100)
@@ -195,14 +193,9 @@ class Compress(Task[Codec]):
         seed: int,
     ) -> tuple[Rows, Tensor, Tensor]:
         """Patches out of the images, all alike."""
-        whole = [
-            images[torch.tensor([row])][0].permute(1, 2, 0).numpy() for row in range(len(images))
-        ]
         most = SMALL_PATCHES if self.patch < SMALL else PATCHES
-        views = VIEWS * sum(image[..., 0].size for image in whole) // self.patch**2
-        count = min(max(views, LEAST_PATCHES), most)
-        patches = Patches(whole, self.patch, count, seed)
-        return patches, torch.zeros(count), torch.ones(count)
+        patches = cut_out(images, self.patch, most, seed)
+        return patches, torch.zeros(len(patches)), torch.ones(len(patches))
 
     def loss(self, network: Codec, batch: Batch, player: str) -> Tensor:
         """Bits and weighted squared error, at qualities that are drawn; even ones in eval mode."""

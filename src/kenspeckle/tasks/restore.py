@@ -14,7 +14,7 @@ from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Batch, Rows
 from kenspeckle.data.dataset import Dataset, Means, Reads
 from kenspeckle.data.degrade import DEGRADATIONS, Degraded, degraded, degraded_by
-from kenspeckle.data.patches import Patches
+from kenspeckle.data.patches import cut_out
 from kenspeckle.errors import UsageError, nearest
 from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.restorer import Restored, Restorer, restore_loss
@@ -24,7 +24,7 @@ from kenspeckle.tasks.task import Choices, Sizes, Task
 from kenspeckle.words import Table, Title, where
 
 PATCH = 48  # pixels a side
-PATCHES = 8000  # an epoch
+PATCHES = 8000  # an epoch, at most
 TILE = 256  # pixels a side that are mended at once
 Z90 = 1.6448536269514722  # two-sided 90 % quantile of the normal distribution
 # What is measured: a way of damage, how much of it, and how that reads.
@@ -146,11 +146,8 @@ class Restore(Task[Restorer]):
         seed: int,
     ) -> tuple[Rows, Tensor, Tensor]:
         """Patches out of the images, all alike."""
-        whole = [
-            images[torch.tensor([row])][0].permute(1, 2, 0).numpy() for row in range(len(images))
-        ]
-        patches = Patches(whole, PATCH, PATCHES, seed)
-        return patches, torch.zeros(PATCHES), torch.ones(PATCHES)
+        patches = cut_out(images, PATCH, PATCHES, seed)
+        return patches, torch.zeros(len(patches)), torch.ones(len(patches))
 
     def loss(self, network: Restorer, batch: Batch, player: str) -> Tensor:
         """How far mended patches are from the undamaged ones, and from what is stated of that."""

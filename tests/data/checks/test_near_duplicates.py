@@ -163,8 +163,8 @@ def test_it_stands_in_the_catalogue():
 @pytest.mark.timeout(400)
 def test_planted_copies_of_flowers_are_found_and_nothing_else(tmp_path):
     from kenspeckle.models.pretrained import make_backbone
-    from kenspeckle.training.features import extract, feature_network
     from kenspeckle.models.vectors import unit
+    from kenspeckle.training.features import extract, feature_network
 
     if not FLOWERS.is_file():
         pytest.skip(f"{FLOWERS} is not there: it lies beside the checkout, in ../shared/data")

@@ -50,7 +50,10 @@ class Reading(ABC):
 
     def counted(self, dataset: Dataset) -> str:
         """How many there are and how they lie there, as a sentence begins."""
-        return f"{len(dataset)} {self.thing}s: {dataset.layout}"
+        many = f"{self.thing}s"
+        if dataset.layout.startswith(many):
+            return f"{len(dataset)} {dataset.layout}"
+        return f"{len(dataset)} {many}: {dataset.layout}"
 
     @abstractmethod
     def decode(self, dataset: Dataset, fit: Fit, progress: Progress) -> tuple[Decoded, int]:

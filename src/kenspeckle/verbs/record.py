@@ -153,7 +153,7 @@ def _report(
             **outcome.facts,
         },
         "unknown": None
-        if not outcome.task.judges
+        if not isinstance(outcome.task, ClassTask)
         else {
             "threshold": None if outcome.familiar is None else _finite(outcome.familiar.threshold),
             "share_set": outcome.recipe.unknown_share,
@@ -171,8 +171,9 @@ def _report(
         **outcome.told,
         **measure(outcome.task, answers, labels, groups),
     }
-    judged = outcome.task.judges
-    report["overfitting"] = _overfitting(outcome, answers, labels).as_dict() if judged else None
+    # Hardly any image with many things is wholly right, so that is no measure of what was learned.
+    is_told = outcome.task.judges and outcome.task.means != "boxes"
+    report["overfitting"] = _overfitting(outcome, answers, labels).as_dict() if is_told else None
     return {"sentence": sentence(report), **report}
 
 

@@ -87,13 +87,13 @@ def test_who_is_enrolled_is_identified_and_who_is_removed_is_not(ken, world, mod
     dora = world / "new" / "dora"
     said = ken("enroll", model, "dora", dora / "0.png", dora / "1.png").went_well()
     assert said == f"dora is known by 2 images; 9 enrolled in {model}\n"
-    said = ken("identify", model, dora / "2.png", world / "new" / "emil" / "0.png").went_well()
+    said = ken("identify", "-m", model, dora / "2.png", world / "new" / "emil" / "0.png").went_well()
     first, second = said.splitlines()
     assert "2.png: dora (similarity 0." in first
     assert "0.png: nobody that is enrolled" in second
     said = ken("enroll", model, "--remove", "dora").went_well()
     assert said == f"dora is forgotten; 8 enrolled in {model}\n"
-    assert "nobody" in ken("identify", model, dora / "2.png").went_well()
+    assert "nobody" in ken("identify", "-m", model, dora / "2.png").went_well()
 
 
 def test_removing_leaves_neither_name_nor_path_nor_vector(ken, model):
@@ -114,7 +114,7 @@ def test_the_last_one_can_be_removed_and_nobody_is_left(ken, world, model):
         ken("enroll", model, "--remove", name).went_well()
     assert names_in(model) == ()
     image = world / "known" / "badge 1" / "0.png"
-    assert ken("identify", model, image).went_well() == f"{image}: nobody: no one is enrolled\n"
+    assert ken("identify", "-m", model, image).went_well() == f"{image}: nobody: no one is enrolled\n"
     ken("enroll", model, "one", image).went_well()
     out = ken("predict", "-m", model, world / "known" / "badge 1" / "1.png").went_well()
     assert "one (similarity" in out
@@ -161,7 +161,7 @@ def test_what_enroll_cannot_do_is_said(ken, world, model):
 def test_others_are_shown_and_a_broken_file_is_named(ken, world, model, tmp_path):
     (tmp_path / "broken.png").write_text("no image")
     image = world / "known" / "badge 2" / "1.png"
-    said = ken("identify", model, tmp_path / "broken.png", image, "--json")
+    said = ken("identify", "-m", model, tmp_path / "broken.png", image, "--json")
     assert said.code == 3
     broken, found = json.loads(said.out)
     assert (broken["name"], broken["matches"], broken["nearest"]) == (None, [], None)
@@ -173,12 +173,12 @@ def test_others_are_shown_and_a_broken_file_is_named(ken, world, model, tmp_path
 def test_two_images_are_compared(ken, world, model):
     one, same = (world / "new" / "dora" / f"{i}.png" for i in range(2))
     other = world / "new" / "emil" / "0.png"
-    assert ken("verify", model, one, same).went_well().startswith("the same (similarity 0.")
-    assert ken("verify", model, one, other).went_well().startswith("not the same (similarity ")
-    told = json.loads(ken("verify", model, one, same, "--json").went_well())
+    assert ken("verify", "-m", model, one, same).went_well().startswith("the same (similarity 0.")
+    assert ken("verify", "-m", model, one, other).went_well().startswith("not the same (similarity ")
+    told = json.loads(ken("verify", "-m", model, one, same, "--json").went_well())
     assert told["same"] is True
     assert told["similarity"] >= told["threshold"]
-    back = json.loads(ken("verify", model, same, one, "--json").went_well())
+    back = json.loads(ken("verify", "-m", model, same, one, "--json").went_well())
     assert back["similarity"] == pytest.approx(told["similarity"], abs=1e-4)
 
 
@@ -200,8 +200,8 @@ def test_a_model_of_classes_enrols_nobody(ken, small_model, small):
     image = next(small.rglob("*.png"))
     for line in (
         ("enroll", small_model, "anna", image),
-        ("identify", small_model, image),
-        ("verify", small_model, image, image),
+        ("identify", "-m", small_model, image),
+        ("verify", "-m", small_model, image, image),
     ):
         assert "Train one with `ken train FOLDER --task match`" in ken(*line).refused(2)
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 
 def identify(
-    model: Annotated[Path, typer.Argument(help="A model file (.ken) of the task match.")],
     images: Annotated[list[Path], typer.Argument(help="Files, folders or archives.")],
+    model: Annotated[
+        Path, typer.Option("--model", "-m", help="A model file (.ken) of the task match.")
+    ],
     topk: Annotated[int, typer.Option("--topk", min=1, help="People shown at most.")] = 1,
     expect_sha256: options.ExpectSha256 = None,
     json: options.Json = False,
@@ -29,7 +31,7 @@ def identify(
 
     Example:
 
-        ken identify faces.ken photo.jpg
+        ken identify photo.jpg --model faces.ken
     """
     from kenspeckle.verbs.model import load
     from kenspeckle.verbs.people import identify as run

@@ -12,9 +12,11 @@ from kenspeckle.cli import options, terminal
 
 
 def verify(
-    model: Annotated[Path, typer.Argument(help="A model file (.ken) of the task match.")],
     one: Annotated[Path, typer.Argument(help="An image.")],
     other: Annotated[Path, typer.Argument(help="Another image.")],
+    model: Annotated[
+        Path, typer.Option("--model", "-m", help="A model file (.ken) of the task match.")
+    ],
     expect_sha256: options.ExpectSha256 = None,
     json: options.Json = False,
 ) -> None:
@@ -22,7 +24,7 @@ def verify(
 
     Example:
 
-        ken verify faces.ken passport.jpg door.jpg
+        ken verify passport.jpg door.jpg --model faces.ken
     """
     from kenspeckle.verbs.model import load
     from kenspeckle.verbs.people import verify as run

@@ -83,8 +83,8 @@ class Match(Task[Network]):
         "Enrol nobody who has not agreed, and remove whoever asks for it."
     )
     commands: ClassVar[tuple[str, ...]] = (
-        "ken identify {file} photo.jpg",
-        "ken verify {file} photo.jpg other.jpg",
+        "ken identify photo.jpg --model {file}",
+        "ken verify photo.jpg other.jpg --model {file}",
         "ken enroll {file} NAME photo.jpg",
         "ken val --model {file} new_photos/",
     )

@@ -87,7 +87,9 @@ def test_who_is_enrolled_is_identified_and_who_is_removed_is_not(ken, world, mod
     dora = world / "new" / "dora"
     said = ken("enroll", model, "dora", dora / "0.png", dora / "1.png").went_well()
     assert said == f"dora is known by 2 images; 9 enrolled in {model}\n"
-    said = ken("identify", "-m", model, dora / "2.png", world / "new" / "emil" / "0.png").went_well()
+    said = ken(
+        "identify", "-m", model, dora / "2.png", world / "new" / "emil" / "0.png"
+    ).went_well()
     first, second = said.splitlines()
     assert "2.png: dora (similarity 0." in first
     assert "0.png: nobody that is enrolled" in second
@@ -114,7 +116,9 @@ def test_the_last_one_can_be_removed_and_nobody_is_left(ken, world, model):
         ken("enroll", model, "--remove", name).went_well()
     assert names_in(model) == ()
     image = world / "known" / "badge 1" / "0.png"
-    assert ken("identify", "-m", model, image).went_well() == f"{image}: nobody: no one is enrolled\n"
+    assert (
+        ken("identify", "-m", model, image).went_well() == f"{image}: nobody: no one is enrolled\n"
+    )
     ken("enroll", model, "one", image).went_well()
     out = ken("predict", "-m", model, world / "known" / "badge 1" / "1.png").went_well()
     assert "one (similarity" in out
@@ -174,7 +178,9 @@ def test_two_images_are_compared(ken, world, model):
     one, same = (world / "new" / "dora" / f"{i}.png" for i in range(2))
     other = world / "new" / "emil" / "0.png"
     assert ken("verify", "-m", model, one, same).went_well().startswith("the same (similarity 0.")
-    assert ken("verify", "-m", model, one, other).went_well().startswith("not the same (similarity ")
+    assert (
+        ken("verify", "-m", model, one, other).went_well().startswith("not the same (similarity ")
+    )
     told = json.loads(ken("verify", "-m", model, one, same, "--json").went_well())
     assert told["same"] is True
     assert told["similarity"] >= told["threshold"]

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import kenspeckle
+from kenspeckle.data import patches
 from kenspeckle.data.formats import psnr
 from kenspeckle.data.stream import CorruptStream, OtherModel
 from kenspeckle.errors import UnreadableImage, UsageError
@@ -34,7 +35,7 @@ def folder(tmp_path_factory):
     for i in range(10):
         Image.fromarray(waves(32, 32, i)).save(home / "images" / f"{i}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task, "LEAST_PATCHES", 64)
+        patch.setattr(patches, "LEAST_PATCHES", 64)
         patch.setattr(task.Compress, "most_measured", 1)
         for name, seed in (("a", 0), ("b", 1)):
             kenspeckle.train(

@@ -51,7 +51,7 @@ def test_rare_labels_of_images_with_several_are_no_fault():
     samples = tuple(
         Sample(f"{i}.png", File(Path("x.png")), label="wet" if i else "dark;wet") for i in range(99)
     )
-    dataset = Dataset(Path("photos"), samples, ("dark", "wet"), is_tagged=True)
+    dataset = Dataset(Path("photos"), samples, ("dark", "wet"), means="tags")
     assert list(check_imbalance(dataset, Evidence())) == []
 
 

@@ -74,12 +74,17 @@ class _Residual(nn.Module):
         self.first = _convolution(inside, out, stride=stride)
         self.second = _convolution(out, out)
         nn.init.zeros_(self.second[1].weight)  # type: ignore[arg-type]
+        self.stride = stride
         is_same = stride == 1 and inside == out
-        self.shortcut = nn.Identity() if is_same else _convolution(inside, out, 1, stride)
+        # A 1x1 convolution of stride 2 reads every second pixel; these are taken out before it: the
+        # strided one, in bfloat16 and channels-last order, writes past its memory in the backward
+        # pass of batches of odd size (PyTorch 2.13.0, CPU with AVX-512 bf16).
+        self.shortcut = nn.Identity() if is_same else _convolution(inside, out, 1)
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         y = masked(F.relu(self.first(x)), valid)
-        return masked(F.relu(self.second(y) + self.shortcut(x)), valid)
+        passed = self.shortcut(x[..., :: self.stride, :: self.stride])
+        return masked(F.relu(self.second(y) + passed), valid)
 
 
 class _Group(nn.Module):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -36,7 +39,8 @@ def test_a_block_starts_as_its_shortcut():
         x = torch.rand(2, channels, 6, 6)
         for block in group.blocks:
             y = block(x, None)
-            assert torch.equal(y, F.relu(block.shortcut(x)))
+            passed = x[..., :: block.stride, :: block.stride]
+            assert torch.equal(y, F.relu(block.shortcut(passed)))
             x = y
     plain, x = network.groups[1].blocks[1], torch.rand(1, 128, 5, 5)
     assert torch.equal(plain(x, None), x)
@@ -80,3 +84,34 @@ def test_training_moves_the_branches_of_all_blocks():
     for group in network.groups:
         for block in group.blocks:
             assert {id(p) for p in block.parameters()} <= moved
+
+
+STEPS = """
+import torch
+from kenspeckle.models.cnn import tiny
+
+torch.manual_seed(0)
+for side in (28, 32):
+    for batch in (1, 3, 5, 33):
+        network = tiny().train().to(memory_format=torch.channels_last)
+        images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = network(images.contiguous(memory_format=torch.channels_last))
+        out.float().mean().backward()
+"""
+
+
+def test_batches_of_odd_size_are_learned_from_in_bfloat16():
+    """In a process of its own: where memory was written past its end, the process died."""
+    done = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("side", [8, 9])
+def test_a_shortcut_is_a_strided_convolution(side):
+    block = tiny().groups[0].blocks[0].eval()
+    x = torch.rand(2, 12, side, side)
+    convolution, norm = block.shortcut
+    with torch.no_grad():
+        strided = norm(F.conv2d(x, convolution.weight, stride=2))
+        assert torch.allclose(block.shortcut(x[..., ::2, ::2]), strided, atol=1e-6)

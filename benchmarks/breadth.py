@@ -135,7 +135,7 @@ def measured(name: str, run: Run) -> Row:
     report = json.loads((runs / place / "report.json").read_text("utf-8"))
     return {
         **done.as_row(),
-        "options": list(run.options),
+        "options": [Path(o).name if o.startswith("/") else o for o in run.options],
         "scores": report["scores"],
         "sentence": report["sentence"],
         "epochs": len(report["history"]),

@@ -13,10 +13,8 @@ from torch import Tensor
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Batch, Rows
-from kenspeckle.data.dataset import Dataset, Means, Reads
+from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.formats import NAMES, formats, psnr, written
-from kenspeckle.data.patches import cut_out
-from kenspeckle.errors import UsageError
 from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.codec import (
     LEVELS,
@@ -30,7 +28,8 @@ from kenspeckle.models.codec import (
 )
 from kenspeckle.models.entropy import require_coder
 from kenspeckle.score import Score, bootstrap
-from kenspeckle.tasks.task import Choices, Sizes, Task
+from kenspeckle.tasks.pixels import PixelTask
+from kenspeckle.tasks.task import Choices, Sizes
 from kenspeckle.words import Table, Title, where
 
 SMALL = 96  # pixels a side; images below it get stride 8, else a latent would say most of them
@@ -42,7 +41,7 @@ THEIRS = (5, 20, 35, 50, 65, 80, 95)
 Floats = NDArray[np.float64]
 
 
-class Compress(Task[Codec]):
+class Compress(PixelTask[Codec]):
     """Pixels to bytes and back; any images will do, and labels are passed over.
 
     Args:
@@ -52,10 +51,7 @@ class Compress(Task[Codec]):
         model_bytes: what the network's weights take, which the reader of a file needs too.
     """
 
-    reads: ClassVar[Reads] = "pixels"
-    means: ClassVar[Means] = "nothing"
     brings: ClassVar[str | None] = "codec"
-    judges: ClassVar[bool] = False
     settles: ClassVar[bool] = False
     most_measured: ClassVar[int | None] = 500
     measuring_share: ClassVar[float] = 0.1
@@ -180,22 +176,9 @@ class Compress(Task[Codec]):
         """A fresh codec."""
         return Codec(self.stride)
 
-    def collate(self, labels: Sequence[str | None], sizes: Sizes | None = None) -> Tensor:
-        """Nothing is asked of labels: (N,) zeros."""
-        return torch.zeros(len(labels))
-
-    def learnable(
-        self,
-        images: Rows,
-        labels: Sequence[str | None],
-        weights: Tensor,
-        sizes: Sizes,
-        seed: int,
-    ) -> tuple[Rows, Tensor, Tensor]:
-        """Patches out of the images, all alike."""
-        most = SMALL_PATCHES if self.patch < SMALL else PATCHES
-        patches = cut_out(images, self.patch, most, seed)
-        return patches, torch.zeros(len(patches)), torch.ones(len(patches))
+    def patches(self) -> tuple[int, int]:
+        """As large as the codec's images; more of small ones."""
+        return self.patch, SMALL_PATCHES if self.patch < SMALL else PATCHES
 
     def loss(self, network: Codec, batch: Batch, player: str) -> Tensor:
         """Bits and weighted squared error, at qualities that are drawn; even ones in eval mode."""
@@ -236,16 +219,6 @@ class Compress(Task[Codec]):
                     figures[f"{name} {quality} psnr"] = file.psnr
             answers.append(Answer(path, None, {}, "", figures=figures))
         return answers
-
-    def decode(
-        self, outputs: Tensor, paths: Sequence[str], sizes: Sizes | None = None
-    ) -> list[Answer]:
-        """Images have no answer in words.
-
-        Raises:
-            UsageError: always; `ken compress` is meant.
-        """
-        raise UsageError("This model compresses images: use `ken compress IMAGE --model FILE`.")
 
     def score(
         self,

@@ -1,16 +1,22 @@
-"""How lines of characters are scored and told: whole lines right, characters wrong."""
+"""What tasks share that write lines of characters: whole lines right, characters wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from torch import Tensor, nn
 
 from kenspeckle.answer import Answer
+from kenspeckle.data.dataset import Means
+from kenspeckle.data.strings import code_points
+from kenspeckle.errors import DataError
 from kenspeckle.score import Score, accuracy_score, bootstrap
+from kenspeckle.tasks.task import Sizes, Task
 from kenspeckle.words import Title, between, times_in_100, where
 
+Net = TypeVar("Net", bound=nn.Module)
 SHOWN = 12  # right and wrong lines in a report, each
 LINE_TITLES: Mapping[str, Title] = {
     "exact_match_score": Title(
@@ -23,6 +29,45 @@ LINE_TITLES: Mapping[str, Title] = {
         True,
     ),
 }
+
+
+class LineTask(Task[Net]):
+    """A task whose answer is a line of characters."""
+
+    means: ClassVar[Means] = "text"
+    titles: ClassVar[Mapping[str, Title]] = LINE_TITLES
+    share: ClassVar[str] = "exact_match_score"
+    needed: ClassVar[tuple[str, ...]] = ("examples",)
+    missing: ClassVar[str] = "A sample without its line cannot be learned from."
+    """What is said where nobody says the line."""
+
+    def collate(self, labels: Sequence[str | None], sizes: Sizes | None = None) -> Tensor:
+        """(N, U) code points, zeros after the end.
+
+        Raises:
+            DataError: a line is missing.
+        """
+        if any(label is None for label in labels):
+            raise DataError(self.missing)
+        return code_points([str(label) for label in labels])
+
+    def score(
+        self,
+        answers: Sequence[Answer],
+        labels: Sequence[str | None],
+        groups: Sequence[str] | None = None,
+    ) -> Mapping[str, Score]:
+        """`exact_match_score` and `character_error`."""
+        return line_scores(answers, labels, groups)
+
+    def details(
+        self,
+        answers: Sequence[Answer],
+        labels: Sequence[str | None],
+        groups: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """`examples`: the first few wrong lines and the first few right ones."""
+        return {"examples": line_examples(answers, labels)}
 
 
 def line_scores(

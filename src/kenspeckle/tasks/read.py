@@ -11,17 +11,16 @@ from torch import Tensor
 from kenspeckle.answer import Answer, Place
 from kenspeckle.data.augment import augment
 from kenspeckle.data.batch import Batch
-from kenspeckle.data.dataset import Dataset, Means
+from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.fit import Fit
 from kenspeckle.data.strings import code_points
 from kenspeckle.errors import DataError
 from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.reader import CharacterReader, ColumnReader
-from kenspeckle.score import Score
 from kenspeckle.tasks.classify import percent
-from kenspeckle.tasks.lines import LINE_TITLES, line_examples, line_scores, lines_sentence
-from kenspeckle.tasks.task import Choices, Sizes, Task
-from kenspeckle.words import Table, Title, things
+from kenspeckle.tasks.lines import LineTask, lines_sentence
+from kenspeckle.tasks.task import Choices, Sizes
+from kenspeckle.words import Table, things
 
 STRENGTH = 0.25  # of changes: 3 % of a side, 4 degrees
 ROOM = 1.25  # a line may be this much longer than the longest that was learned
@@ -29,7 +28,7 @@ READERS = {"ctc": ColumnReader, "decoder": CharacterReader}
 Reader = ColumnReader | CharacterReader
 
 
-class Read(Task[Reader]):
+class Read(LineTask[Reader]):
     """The characters of a line, in order, and where each stands.
 
     Args:
@@ -40,7 +39,6 @@ class Read(Task[Reader]):
         dropout: of the decoder.
     """
 
-    means: ClassVar[Means] = "text"
     says_where: ClassVar[bool] = True
     model: ClassVar[str | None] = "cnn"
     heads: ClassVar[tuple[str, ...]] = tuple(READERS)
@@ -50,10 +48,8 @@ class Read(Task[Reader]):
         "training.patience": 30,
     }
     augmentations: ClassVar[tuple[str, ...]] = ("crop", "rotate", "shear", "colour", "blur")
-    titles: ClassVar[Mapping[str, Title]] = LINE_TITLES
-    share: ClassVar[str] = "exact_match_score"
+    missing: ClassVar[str] = "An image without its line of characters cannot be learned from."
     topic: ClassVar[str] = "image-to-text"
-    needed: ClassVar[tuple[str, ...]] = ("examples",)
 
     def __init__(
         self,
@@ -139,16 +135,6 @@ class Read(Task[Reader]):
         network.head.alphabet.copy_(code_points(["".join(self.classes)])[0])
         return network
 
-    def collate(self, labels: Sequence[str | None], sizes: Sizes | None = None) -> Tensor:
-        """(N, U) code points, zeros after the end.
-
-        Raises:
-            DataError: a line is missing.
-        """
-        if any(label is None for label in labels):
-            raise DataError("An image without its line of characters cannot be learned from.")
-        return code_points([str(label) for label in labels])
-
     def loss(self, network: Reader, batch: Batch, player: str) -> Tensor:
         """-log p of the lines, for each character, weighted."""
         each = network.losses(batch.images, batch.targets)
@@ -179,15 +165,6 @@ class Read(Task[Reader]):
             answers.append(Answer(path, text, {text: p}, said, places=places))
         return answers
 
-    def score(
-        self,
-        answers: Sequence[Answer],
-        labels: Sequence[str | None],
-        groups: Sequence[str] | None = None,
-    ) -> Mapping[str, Score]:
-        """`exact_match_score` and `character_error`."""
-        return line_scores(answers, labels, groups)
-
     def details(
         self,
         answers: Sequence[Answer],
@@ -196,10 +173,8 @@ class Read(Task[Reader]):
     ) -> dict[str, Any]:
         """`examples`; and `strangers`: characters of true lines that were never learned."""
         true = set("".join(str(label) for label in labels))
-        return {
-            "examples": line_examples(answers, labels),
-            "strangers": sorted(true - set(self.classes)),
-        }
+        found = super().details(answers, labels, groups)
+        return {**found, "strangers": sorted(true - set(self.classes))}
 
     def kept(self) -> dict[str, Any]:
         """How it reads, and how long a line may be."""

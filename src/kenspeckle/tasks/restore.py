@@ -12,15 +12,15 @@ from torch.nn import functional as F
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Batch, Rows
-from kenspeckle.data.dataset import Dataset, Means, Reads
+from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.degrade import DEGRADATIONS, Degraded, degraded, degraded_by
-from kenspeckle.data.patches import cut_out
 from kenspeckle.errors import UsageError, nearest
 from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.restorer import Restored, Restorer, restore_loss
 from kenspeckle.models.tiles import in_tiles
 from kenspeckle.score import Score, bootstrap
-from kenspeckle.tasks.task import Choices, Sizes, Task
+from kenspeckle.tasks.pixels import PixelTask
+from kenspeckle.tasks.task import Choices, Sizes
 from kenspeckle.words import Table, Title, where
 
 PATCH = 48  # pixels a side
@@ -42,7 +42,7 @@ def _score_name(words: str) -> str:
     return f"{words.lower().replace(' ', '_')}_gain_score"
 
 
-class Restore(Task[Restorer]):
+class Restore(PixelTask[Restorer]):
     """Pixels from pixels; the damage is made on the fly, so any images will do.
 
     Args:
@@ -50,10 +50,7 @@ class Restore(Task[Restorer]):
         scale: what the stated deviations are multiplied with, so that 90 % intervals hold.
     """
 
-    reads: ClassVar[Reads] = "pixels"
-    means: ClassVar[Means] = "nothing"
     brings: ClassVar[str | None] = "restorer"
-    judges: ClassVar[bool] = False
     verb: ClassVar[str] = "restore"
     settings: ClassVar[Mapping[str, Any]] = {
         "training.epochs": 12,
@@ -133,21 +130,9 @@ class Restore(Task[Restorer]):
         """A fresh restorer."""
         return Restorer()
 
-    def collate(self, labels: Sequence[str | None], sizes: Sizes | None = None) -> Tensor:
-        """Nothing is asked of labels: (N,) zeros."""
-        return torch.zeros(len(labels))
-
-    def learnable(
-        self,
-        images: Rows,
-        labels: Sequence[str | None],
-        weights: Tensor,
-        sizes: Sizes,
-        seed: int,
-    ) -> tuple[Rows, Tensor, Tensor]:
-        """Patches out of the images, all alike."""
-        patches = cut_out(images, PATCH, PATCHES, seed)
-        return patches, torch.zeros(len(patches)), torch.ones(len(patches))
+    def patches(self) -> tuple[int, int]:
+        """Small ones: what is learned is how pixels hang together nearby."""
+        return PATCH, PATCHES
 
     def loss(self, network: Restorer, batch: Batch, player: str) -> Tensor:
         """How far mended patches are from the undamaged ones, and from what is stated of that."""
@@ -192,16 +177,6 @@ class Restore(Task[Restorer]):
         with torch.inference_mode():
             out = in_tiles(function, whole, TILE, network.reach, network.multiple)
         return Restored(out[:, :3].clamp(0, 1), out[:, 3:])
-
-    def decode(
-        self, outputs: Tensor, paths: Sequence[str], sizes: Sizes | None = None
-    ) -> list[Answer]:
-        """Images have no answer in words.
-
-        Raises:
-            UsageError: always; `ken restore` is meant.
-        """
-        raise UsageError("This model mends images: use `ken restore IMAGE --model FILE`.")
 
     def settle(self, answers: Sequence[Answer], labels: Sequence[str]) -> None:
         """The factor with which nine in ten pixels of held-out images lie in the stated range."""

@@ -10,22 +10,19 @@ from torch import Tensor
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Batch
-from kenspeckle.data.dataset import Dataset, Means, Reads
+from kenspeckle.data.dataset import Dataset, Reads
 from kenspeckle.data.source import Text
 from kenspeckle.data.strings import code_points, text_of
-from kenspeckle.errors import DataError
 from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.seed_transformer import EncoderDecoder, TokenDecoder
-from kenspeckle.score import Score
 from kenspeckle.tasks.classify import percent
-from kenspeckle.tasks.lines import LINE_TITLES, line_examples, line_scores, lines_sentence
-from kenspeckle.tasks.task import Choices, Sizes, Task
-from kenspeckle.words import Title
+from kenspeckle.tasks.lines import LineTask, lines_sentence
+from kenspeckle.tasks.task import Choices, Sizes
 
 ROOM = 1.25  # a string may be this much longer than the longest that was learned
 
 
-class Translate(Task[EncoderDecoder]):
+class Translate(LineTask[EncoderDecoder]):
     """Strings in, strings out, character by character; cross-entropy of the next character.
 
     Args:
@@ -36,11 +33,8 @@ class Translate(Task[EncoderDecoder]):
     """
 
     reads: ClassVar[Reads] = "pairs"
-    means: ClassVar[Means] = "text"
-    titles: ClassVar[Mapping[str, Title]] = LINE_TITLES
-    share: ClassVar[str] = "exact_match_score"
+    missing: ClassVar[str] = "A pair without its second string cannot be learned from."
     topic: ClassVar[str] = "translation"
-    needed: ClassVar[tuple[str, ...]] = ("examples",)
 
     @classmethod
     def sentence(cls, report: Mapping[str, Any]) -> str:
@@ -92,16 +86,6 @@ class Translate(Task[EncoderDecoder]):
             head.alphabet.copy_(code_points(["".join(self.classes)])[0])
         return EncoderDecoder(backbone, head, self.longest)
 
-    def collate(self, labels: Sequence[str | None], sizes: Sizes | None = None) -> Tensor:
-        """(N, U) code points, zeros after the end.
-
-        Raises:
-            DataError: a string is missing.
-        """
-        if any(label is None for label in labels):
-            raise DataError("A pair without its second string cannot be learned from.")
-        return code_points([str(label) for label in labels])
-
     def loss(self, network: EncoderDecoder, batch: Batch, player: str) -> Tensor:
         """-log p of each next character and of the end, the mean of a string, weighted."""
         smoothing = self.smoothing if network.training else 0.0
@@ -118,24 +102,6 @@ class Translate(Task[EncoderDecoder]):
             p = float(row[:, 1].sum().exp())
             answers.append(Answer(path, text, {text: p}, f"{text} ({percent(p)})"))
         return answers
-
-    def score(
-        self,
-        answers: Sequence[Answer],
-        labels: Sequence[str | None],
-        groups: Sequence[str] | None = None,
-    ) -> Mapping[str, Score]:
-        """`exact_match_score` and `character_error`."""
-        return line_scores(answers, labels, groups)
-
-    def details(
-        self,
-        answers: Sequence[Answer],
-        labels: Sequence[str | None],
-        groups: Sequence[str] | None = None,
-    ) -> dict[str, Any]:
-        """`examples`: the first few wrong strings and the first few right ones."""
-        return {"examples": line_examples(answers, labels)}
 
     def kept(self) -> dict[str, Any]:
         """What may be given, and how long an answer may be."""

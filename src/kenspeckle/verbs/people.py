@@ -121,7 +121,7 @@ def _task(model: Model) -> Match:
     task = model.task
     if not isinstance(task, Match):
         raise UsageError(
-            f"This model's task is {model.bundle.config.task}: it knows classes, and nobody can be "
+            f"This model's task is {model.bundle.config.task}, so nobody can be "
             "enrolled. Train one with `ken train FOLDER --task match`."
         )
     return task

@@ -161,8 +161,10 @@ def _suited_to_places(
 
 
 def _check_head(recipe: Recipe, task: type[Task[Any]]) -> None:
-    if not task.heads:
+    if issubclass(task, ClassTask):
         check_head(recipe.head)
+    elif not task.heads and recipe.head != "auto":
+        raise UsageError(f"The task {recipe.task} has one head of its own; leave --head out.")
     elif recipe.head not in ("auto", *task.heads):
         hint = nearest(recipe.head, task.heads) or "."
         raise UsageError(

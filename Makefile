@@ -35,7 +35,7 @@ $(VENV)/.ok: constraints.txt pyproject.toml scripts/install_torch.sh
 	@echo "Setting up $(VENV): one to four minutes, about 1.5 GB."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	scripts/install_torch.sh $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,heif,compress]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,heif,compress,gallery]'
 	$(BIN)/pip check
 	touch $@
 

@@ -153,8 +153,8 @@ class Gallery:
     ) -> list[Identity]:
         """Who each image shows; a person is as similar as the most similar image of theirs.
 
-        Up to 200 000 images are compared one by one. Of more, usearch finds the nearest ones, exactly:
-        its approximate search missed people (2 candidates at first, 300 images).
+        Up to 200 000 images are compared one by one. Of more, usearch finds the nearest ones,
+        exactly: its approximate search missed people.
 
         Args:
             vectors: (M, D) of new images, any length but 0.

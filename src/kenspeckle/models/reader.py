@@ -152,7 +152,13 @@ def _spans(peaks: Sequence[int], columns: int) -> list[tuple[float, float]]:
 
 
 class _ColumnHead(nn.Module):
-    """Steps -> LSTM both ways, two layers -> logits of each column."""
+    """Steps -> LSTM both ways, two layers -> logits of each column, and logits straight from it.
+
+    What a column says by itself, and an LSTM whose gate starts half open, end the plateau on which
+    CTC says one common character: on strings of 1 to 8 digits, 1500 updates of 32 read 88 % of them
+    whole, where an LSTM that starts remembering, without the straight way, read none. A GRU is
+    as good by updates and takes 2 to 3 times as long on a processor.
+    """
 
     alphabet: Tensor
 
@@ -160,12 +166,14 @@ class _ColumnHead(nn.Module):
         super().__init__()
         self.register_buffer("alphabet", torch.zeros(symbols, dtype=torch.int64))
         self.narrow = nn.Linear(features, 128)
-        self.encoder = Recurrent("lstm", 128, 96, layers=2, dropout=0.2)
+        self.encoder = Recurrent("lstm", 128, 96, layers=2, dropout=0.2, remember=0.0)
         self.linear = nn.Linear(self.encoder.width, symbols + 1)
+        self.straight = nn.Linear(128, symbols + 1)
 
     def forward(self, steps: Tensor) -> Tensor:
-        states, _ = self.encoder(F.relu(self.narrow(steps)))
-        return self.linear(states)
+        narrow = F.relu(self.narrow(steps))
+        states, _ = self.encoder(narrow)
+        return self.linear(states) + self.straight(narrow)
 
 
 def _ctc(logits: Tensor, places: Tensor, lengths: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class Recurrent(SequenceEncoder):
         layers: one on the other.
         both_ways: from the end to the beginning as well.
         dropout: between layers, in [0, 1).
+        remember: bias of the gate that keeps the past, at the start; the larger, the longer.
 
     Source: Elman 1990 (rnn); Hochreiter and Schmidhuber 1997, forget gate by Gers 2000 (lstm); Cho
     et al. 2014, arXiv:1406.1078 (gru); both ways: Schuster and Paliwal 1997. The gate that keeps
@@ -64,14 +65,16 @@ class Recurrent(SequenceEncoder):
         layers: int = 1,
         both_ways: bool = True,
         dropout: float = 0.0,
+        remember: float = REMEMBER,
     ) -> None:
         super().__init__()
         ways = 2 if both_ways else 1
         self.width = ways * hidden
         self.dropout = nn.Dropout(dropout)
         inside = [features, *[self.width] * (layers - 1)]
-        self.forth = nn.ModuleList(_cell(cell, size, hidden) for size in inside)
-        self.back = nn.ModuleList(_cell(cell, size, hidden) for size in inside if both_ways)
+        self.forth = nn.ModuleList(_cell(cell, size, hidden, remember) for size in inside)
+        back = inside if both_ways else []
+        self.back = nn.ModuleList(_cell(cell, size, hidden, remember) for size in back)
 
     def forward(self, steps: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """States and summary."""
@@ -130,7 +133,7 @@ _CELLS: dict[str, type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]] = {
 }
 
 
-def _cell(cell: Cell, inside: int, hidden: int) -> nn.RNNBase:
+def _cell(cell: Cell, inside: int, hidden: int, remember: float) -> nn.RNNBase:
     """One layer, one way, with weights that let gradients live."""
     layer = _CELLS[cell](inside, hidden, batch_first=True)
     weights_in, weights_back, *biases = layer.parameters()
@@ -143,7 +146,7 @@ def _cell(cell: Cell, inside: int, hidden: int) -> nn.RNNBase:
         if cell != "rnn":
             # The gate that keeps the past: LSTM's forget gate is the second of four, GRU's update
             # gate the second of three.
-            biases[0][hidden : 2 * hidden] = REMEMBER
+            biases[0][hidden : 2 * hidden] = remember
     return layer
 
 

@@ -158,8 +158,8 @@ def run(request, tmp_path_factory):
 
 def asked(model, data: Path):
     """A few things that the model can be asked."""
-    if model.task.verb != "predict":
-        pytest.skip(f"this model is asked by `ken {model.task.verb}`")
+    if model.task.telling.verb != "predict":
+        pytest.skip(f"this model is asked by `ken {model.task.telling.verb}`")
     if model.reads == "pairs":
         return ["abc", "cab"]
     if model.reads == "clips":
@@ -213,7 +213,7 @@ def test_the_report_is_whole_and_has_a_sentence(run):
     report = json.loads((folder / "report.json").read_text("utf-8"))
     assert report["kind"] == name
     assert report["sentence"] == sentence(report)
-    assert all(key in report for key in task_of(report).needed)
+    assert all(key in report for key in task_of(report).telling.needed)
     assert "<h1>" in (folder / "report.html").read_text("utf-8")
     assert card(report, ()).startswith("---\nlibrary_name: kenspeckle\n")
 
@@ -221,7 +221,7 @@ def test_the_report_is_whole_and_has_a_sentence(run):
 def test_every_score_has_a_title(run):
     name, _, _, folder = run
     report = json.loads((folder / "report.json").read_text("utf-8"))
-    titles = TASKS.load(name).titles
+    titles = TASKS.load(name).telling.titles
     assert report["scores"]
     assert set(report["scores"]) <= set(titles)
     assert all(isinstance(title, Title) and title.meaning for title in titles.values())
@@ -229,12 +229,12 @@ def test_every_score_has_a_title(run):
 
 def test_scores_end_as_their_direction_says(run):
     _, _, model, _ = run
-    assert all(name.endswith(("_score", "_error")) for name in model.task.titles)
+    assert all(name.endswith(("_score", "_error")) for name in model.task.telling.titles)
 
 
 def test_a_task_starts_from_a_recipe_that_exists(run):
     name, *_ = run
-    assert start_of(name) == Recipe(task=name).changed(TASKS.load(name).settings)
+    assert start_of(name) == Recipe(task=name).changed(TASKS.load(name).learning.settings)
 
 
 def test_what_a_label_means_can_be_collated(run):

@@ -33,7 +33,7 @@ def test_few_images_make_an_epoch_as_long_as_many():
     labels = ["dog", "cat", "dog", "cat", "cat", "cat", "dog"]
     weights = torch.arange(7.0)
     rows, targets, heavy = task().learnable(images, labels, weights, [(1, 1)] * 7, 0)
-    assert Generate.an_epoch <= len(rows) < Generate.an_epoch + 7
+    assert Generate.learning.an_epoch <= len(rows) < Generate.learning.an_epoch + 7
     some = torch.tensor([0, 6, 7, 20_001])
     assert rows[some].flatten().tolist() == [i % 7 for i in some.tolist()]
     assert targets[some].tolist() == [1, 1, 1, [1, 0, 1, 0, 0, 0, 1][20_001 % 7]]
@@ -41,7 +41,7 @@ def test_few_images_make_an_epoch_as_long_as_many():
 
 
 def test_many_images_are_gone_over_once():
-    images = torch.zeros(Generate.an_epoch + 1, 1, 1, 1)
+    images = torch.zeros(Generate.learning.an_epoch + 1, 1, 1, 1)
     rows, *_ = task().learnable(
         images, ["cat"] * len(images), torch.ones(len(images)), [(1, 1)] * len(images), 0
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import torch
 from kenspeckle.errors import UsageError
 from kenspeckle.recipe import Training
 from kenspeckle.training import fit as fit_module
-from kenspeckle.training.fit import fit, measured, set_modes
+from kenspeckle.training.fit import fit, holding, set_modes
 
 
 def run(tiny, recipe, *, network=None, data=None, tune=None, folder=None, resume=False, most=None):
@@ -125,9 +126,29 @@ def test_measuring_changes_neither_weights_nor_modes(tiny):
     network[6].eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     other = {name: value + 1 for name, value in before.items()}
-    assert measured(network, other, lambda net: net[7].bias.sum().item()).loss > 2
+    with holding(network, other):
+        assert network[7].bias.sum().item() > 2
+        assert not any(module.training for module in network.modules())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert [module.training for module in network] == [True] * 6 + [False, True]
+
+
+def test_whoever_watches_sees_the_averaged_weights_once_an_epoch_and_changes_nothing(tiny):
+    seen, settings = [], Training(epochs=3, batch_size=8, averaging=0.9)
+
+    def look(network, epoch):
+        seen.append((epoch, network.training, network[7].bias.clone()))
+
+    watched = tiny.cnn()
+    plain = copy.deepcopy(watched)
+    for network, watcher in ((watched, look), (plain, None)):
+        batches = tiny.batches(tiny.images(20), settings.batch_size)
+        torch.manual_seed(0)
+        list(fit(network, tiny.Classes(), batches, None, settings, None, look=watcher))
+    assert [(epoch, mode) for epoch, mode, _ in seen] == [(1, False), (2, False), (3, False)]
+    assert torch.equal(seen[-1][2], watched[7].bias)
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, watched.state_dict()[name])
 
 
 def test_training_learns(tiny):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def folder(tmp_path_factory):
         Image.fromarray(waves(32, 32, i)).save(home / "images" / f"{i}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(patches, "LEAST_PATCHES", 64)
-        patch.setattr(task.Compress, "most_measured", 1)
+        patch.setattr(task.Compress, "learning", replace(task.Compress.learning, most_measured=1))
         for name, seed in (("a", 0), ("b", 1)):
             kenspeckle.train(
                 home / "images",

@@ -109,7 +109,11 @@ def test_the_run_leaves_marked_pictures_and_shows_them(run):
     for name in ("generated.png", "nearest.png"):
         with Image.open(run / name) as image:
             assert image.info["synthetic"].startswith("kenspeckle ")
-    assert (run / "report.html").read_text("utf-8").count('class="sheet"') == 2
+    assert (run / "report.html").read_text("utf-8").count(
+        'class="sheet"'
+    ) == 2  # one epoch is no film
+    assert not (run / "film.png").exists()
+    assert [path.name for path in (run / "film").iterdir()] == ["0001.png"]
 
 
 def test_drawn_files_bear_their_class_seed_and_mark(model, tmp_path, own_cache):

@@ -126,7 +126,7 @@ class Bundle:
         try:
             config = self.config
             task = self.task()
-            if task.brings is not None:
+            if task.learning.brings is not None:
                 own: nn.Module = task.network(None)
                 own.load_state_dict(dict(self.weights))
                 return own.eval()

@@ -211,8 +211,9 @@ def train(
                 )
             finally:
                 abandon(folder)
-    own, model_file = result.task.commands, folder / "weights" / "best.ken"
-    line = own[0] if own else f"ken {result.task.verb} --model {{file}} {ASKED[result.reads]}"
+    telling, model_file = result.task.telling, folder / "weights" / "best.ken"
+    own = telling.commands
+    line = own[0] if own else f"ken {telling.verb} --model {{file}} {ASKED[result.reads]}"
     _say(result.bundle.report, folder, line.format(file=model_file), json)
 
 

@@ -57,7 +57,7 @@ def val(
         f"({result.report['measured']['how']})"
     )
     rows = [
-        [name.replace("_", " "), _value(recogniser.task.titles.get(name), score)]
+        [name.replace("_", " "), _value(recogniser.task.telling.titles.get(name), score)]
         for name, score in scores.items()
     ]
     if "refused" in result.report:

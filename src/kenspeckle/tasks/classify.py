@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from kenspeckle.answer import Answer
 from kenspeckle.errors import DataError
 from kenspeckle.score import Score, accuracy_score, bootstrap
+from kenspeckle.tasks.facts import Telling
 from kenspeckle.tasks.losses import Loss, one_of_k
 from kenspeckle.tasks.task import ClassTask, Floats, Sizes
 from kenspeckle.tasks.temperature import fit_temperature, surprise
@@ -27,33 +28,38 @@ GUESS = 0.5  # an answer below this is more likely wrong than right, and reads s
 class Classify(ClassTask):
     """One of K: logits, softmax, cross-entropy (and its relatives in tasks/losses.py)."""
 
-    titles: ClassVar[Mapping[str, Title]] = {
-        "accuracy_score": Title(
-            "Right answers", "How often the class it names is the true one. Higher is better.", True
+    telling: ClassVar[Telling] = Telling(
+        titles={
+            "accuracy_score": Title(
+                "Right answers",
+                "How often the class it names is the true one. Higher is better.",
+                True,
+            ),
+            "balanced_accuracy_score": Title(
+                "Right answers, every class counting alike",
+                "The average over classes, so that a rare class weighs as much as a common one. "
+                "Higher is better.",
+                True,
+            ),
+            "nll_error": Title(
+                "Surprise at the truth",
+                "The average of minus the logarithm of the probability given to the true class. "
+                "0 is perfect; lower is better.",
+                False,
+            ),
+            "calibration_error": Title(
+                "How far stated percentages are off",
+                "The gap between the probability it states and how often it is right. Lower is "
+                "better.",
+                True,
+            ),
+        },
+        share="accuracy_score",
+        topic="image-classification",
+        needed=(
+            *("unknown", "tried", "majority_share", "confusion", "classes", "reliability"),
+            "mistakes",
         ),
-        "balanced_accuracy_score": Title(
-            "Right answers, every class counting alike",
-            "The average over classes, so that a rare class weighs as much as a common one. "
-            "Higher is better.",
-            True,
-        ),
-        "nll_error": Title(
-            "Surprise at the truth",
-            "The average of minus the logarithm of the probability given to the true class. "
-            "0 is perfect; lower is better.",
-            False,
-        ),
-        "calibration_error": Title(
-            "How far stated percentages are off",
-            "The gap between the probability it states and how often it is right. Lower is better.",
-            True,
-        ),
-    }
-    share: ClassVar[str] = "accuracy_score"
-    topic: ClassVar[str] = "image-classification"
-    needed: ClassVar[tuple[str, ...]] = (
-        *("unknown", "tried", "majority_share", "confusion", "classes", "reliability"),
-        "mistakes",
     )
 
     @classmethod

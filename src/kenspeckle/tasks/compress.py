@@ -28,6 +28,7 @@ from kenspeckle.models.codec import (
 )
 from kenspeckle.models.entropy import require_coder
 from kenspeckle.score import Score, bootstrap
+from kenspeckle.tasks.facts import Learning, Telling
 from kenspeckle.tasks.pixels import PixelTask
 from kenspeckle.tasks.task import Choices, Sizes
 from kenspeckle.words import Table, Title, where
@@ -51,44 +52,49 @@ class Compress(PixelTask[Codec]):
         model_bytes: what the network's weights take, which the reader of a file needs too.
     """
 
-    brings: ClassVar[str | None] = "codec"
-    settles: ClassVar[bool] = False
-    most_measured: ClassVar[int | None] = 500
-    measuring_share: ClassVar[float] = 0.1
-    verb: ClassVar[str] = "compress"
-    settings: ClassVar[Mapping[str, Any]] = {
-        "training.epochs": 20,
-        "training.batch_size": 32,
-        "training.learning_rate": 1e-3,
-        "training.weight_decay": 0.0,
-        "training.schedule": "cosine",
-        "training.averaging": 0.999,
-        "training.patience": 0,
-        "training.precision": "float32",  # latents of hundreds need steps finer than bfloat16 has
-    }
-    titles: ClassVar[Mapping[str, Title]] = {
-        "bd_rate_jpeg_error": Title(
-            "Bytes against JPEG (BD-rate)",
-            "How many more bytes its files take than JPEG's at equal quality (PSNR), as a share: "
-            "-0.4 is 40 % fewer. Lower is better.",
-            False,
-        )
-    }
-    topic: ClassVar[str] = "image-to-image"
-    caution: ClassVar[str] = (
-        "A file that it writes can be opened with this very model only: keep the model as long as "
-        "the files. Detail is lost, so keep the original of whatever must stay exact."
+    learning: ClassVar[Learning] = Learning(
+        brings="codec",
+        settles=False,
+        most_measured=500,
+        measuring_share=0.1,
+        settings={
+            "training.epochs": 20,
+            "training.batch_size": 32,
+            "training.learning_rate": 1e-3,
+            "training.weight_decay": 0.0,
+            "training.schedule": "cosine",
+            "training.averaging": 0.999,
+            "training.patience": 0,
+            # latents of hundreds need steps finer than bfloat16 has
+            "training.precision": "float32",
+        },
     )
-    commands: ClassVar[tuple[str, ...]] = (
-        "ken compress photo.png --model {file}",
-        "ken decompress photo.kenc --model {file}",
+    telling: ClassVar[Telling] = Telling(
+        verb="compress",
+        titles={
+            "bd_rate_jpeg_error": Title(
+                "Bytes against JPEG (BD-rate)",
+                "How many more bytes its files take than JPEG's at equal quality (PSNR), as a "
+                "share: -0.4 is 40 % fewer. Lower is better.",
+                False,
+            )
+        },
+        topic="image-to-image",
+        caution=(
+            "A file that it writes can be opened with this very model only: keep the model as long "
+            "as the files. Detail is lost, so keep the original of whatever must stay exact."
+        ),
+        commands=(
+            "ken compress photo.png --model {file}",
+            "ken decompress photo.kenc --model {file}",
+        ),
+        python=(
+            "from pathlib import Path\nimport kenspeckle\n"
+            "from kenspeckle.verbs.compress import compress\n"
+            'print(compress(kenspeckle.load("{file}"), Path("photo.png")).words)'
+        ),
+        needed=("points", "against", "model_bytes"),
     )
-    python: ClassVar[str] = (
-        "from pathlib import Path\nimport kenspeckle\n"
-        "from kenspeckle.verbs.compress import compress\n"
-        'print(compress(kenspeckle.load("{file}"), Path("photo.png")).words)'
-    )
-    needed: ClassVar[tuple[str, ...]] = ("points", "against", "model_bytes")
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ from kenspeckle.tasks.average_precision import (
     detection_scores,
     matches,
 )
+from kenspeckle.tasks.facts import Learning, Telling
 from kenspeckle.tasks.task import Choices, Sizes, Task
 from kenspeckle.words import Table, Title, between, percent, times_in_100, where
 
@@ -51,38 +52,42 @@ class Detect(Task[Detector]):
 
     means: ClassVar[Means] = "boxes"
     says_where: ClassVar[bool] = True
-    settings: ClassVar[Mapping[str, Any]] = {
-        "training.epochs": 80,
-        "training.batch_size": 8,
-        "training.learning_rate": 5e-4,
-        "training.weight_decay": 0.05,
-        "training.patience": 20,
-    }
-    augmentations: ClassVar[tuple[str, ...]] = ("crop", "colour")
-    titles: ClassVar[Mapping[str, Title]] = {
-        "average_precision_50_score": Title(
-            "Found and ranked",
-            "The area under precision over recall, averaged over classes; a box counts when half "
-            "of it and the true one together is shared (AP50). Higher is better.",
-            True,
-        ),
-        "precision_score": Title(
-            "Right when said",
-            "Of the boxes it says, how many lie on a thing of that class. Higher is better.",
-            True,
-        ),
-        "recall_score": Title(
-            "Found", "Of the things that are there, how many it says. Higher is better.", True
-        ),
-        "counting_error": Title(
-            "Miscounted an image",
-            "By how many things an image is miscounted, all classes together. 0 is perfect; lower "
-            "is better.",
-            False,
-        ),
-    }
-    topic: ClassVar[str] = "object-detection"
-    needed: ClassVar[tuple[str, ...]] = ("things",)
+    learning: ClassVar[Learning] = Learning(
+        settings={
+            "training.epochs": 80,
+            "training.batch_size": 8,
+            "training.learning_rate": 5e-4,
+            "training.weight_decay": 0.05,
+            "training.patience": 20,
+        },
+        augmentations=("crop", "colour"),
+    )
+    telling: ClassVar[Telling] = Telling(
+        titles={
+            "average_precision_50_score": Title(
+                "Found and ranked",
+                "The area under precision over recall, averaged over classes; a box counts when "
+                "half of it and the true one together is shared (AP50). Higher is better.",
+                True,
+            ),
+            "precision_score": Title(
+                "Right when said",
+                "Of the boxes it says, how many lie on a thing of that class. Higher is better.",
+                True,
+            ),
+            "recall_score": Title(
+                "Found", "Of the things that are there, how many it says. Higher is better.", True
+            ),
+            "counting_error": Title(
+                "Miscounted an image",
+                "By how many things an image is miscounted, all classes together. 0 is perfect; "
+                "lower is better.",
+                False,
+            ),
+        },
+        topic="object-detection",
+        needed=("things",),
+    )
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ from kenspeckle.models.gan import (
     latents_of,
 )
 from kenspeckle.score import Score, accuracy_score
+from kenspeckle.tasks.facts import Learning, Telling
 from kenspeckle.tasks.task import Choices, Floats, Sizes, Task
 from kenspeckle.words import Table, Title, between, times_in_100, where
 
@@ -54,54 +55,58 @@ class Generate(Task[Gan]):
         augmented_share: of the images that are changed before the critic sees them.
     """
 
-    brings: ClassVar[str | None] = "gan"
     judges: ClassVar[bool] = False
-    tunes: ClassVar[bool] = False
     is_measured_again: ClassVar[bool] = False
-    verb: ClassVar[str] = "sample"
-    measuring_share: ClassVar[float] = 0.1
-    most_measured: ClassVar[int | None] = 10_000
-    an_epoch: ClassVar[int] = 30_000  # so that epochs mean alike for few and for many
-    settings: ClassVar[Mapping[str, Any]] = {
-        "training.epochs": 12,
-        "training.optimiser": "adam-gan",
-        "training.weight_decay": 0.0,
-        "training.schedule": "cosine",
-        "training.averaging": 0.999,
-        "training.patience": 0,
-        "training.precision": "float32",  # nobody has measured what bfloat16 does to the critic
-    }
-    titles: ClassVar[Mapping[str, Title]] = {
-        "train_on_generated_score": Title(
-            "Right after learning from drawn images",
-            "How often a small recogniser that has only ever seen drawn images names the class of "
-            "real ones. Higher is better.",
-            True,
-        ),
-        "train_on_real_score": Title(
-            "Right after learning from real images",
-            "The same recogniser, trained as long on real images: what the line above could reach.",
-            True,
-        ),
-        "coverage_score": Title(
-            "Kinds of images that are drawn at all",
-            "How many real images have a drawn one nearby, by the features of a recogniser. About "
-            "97 % is what other real images would reach; low where kinds are missing.",
-            True,
-        ),
-    }
-    share: ClassVar[str] = ""
-    topic: ClassVar[str] = "unconditional-image-generation"
-    caution: ClassVar[str] = (
-        "Drawn images are invented. They are no evidence of anything, must not be measured on, and "
-        "are not private by themselves: what is drawn may resemble what was learned from."
+    learning: ClassVar[Learning] = Learning(
+        brings="gan",
+        tunes=False,
+        measuring_share=0.1,
+        most_measured=10_000,
+        an_epoch=30_000,  # so that epochs mean alike for few and for many
+        settings={
+            "training.epochs": 12,
+            "training.optimiser": "adam-gan",
+            "training.weight_decay": 0.0,
+            "training.schedule": "cosine",
+            "training.averaging": 0.999,
+            "training.patience": 0,
+            "training.precision": "float32",  # nobody has measured what bfloat16 does to the critic
+        },
     )
-    commands: ClassVar[tuple[str, ...]] = ("ken sample {file} -n 100 --output drawn",)
-    python: ClassVar[str] = (
-        "import kenspeckle\nfrom kenspeckle.verbs.sample import sample\n"
-        'print(sample(kenspeckle.load("{file}"), 1)[0].pixels.shape)'
+    telling: ClassVar[Telling] = Telling(
+        verb="sample",
+        titles={
+            "train_on_generated_score": Title(
+                "Right after learning from drawn images",
+                "How often a small recogniser that has only ever seen drawn images names the class "
+                "of real ones. Higher is better.",
+                True,
+            ),
+            "train_on_real_score": Title(
+                "Right after learning from real images",
+                "The same recogniser, trained as long on real images: what the line above could "
+                "reach.",
+                True,
+            ),
+            "coverage_score": Title(
+                "Kinds of images that are drawn at all",
+                "How many real images have a drawn one nearby, by the features of a recogniser. "
+                "About 97 % is what other real images would reach; low where kinds are missing.",
+                True,
+            ),
+        },
+        topic="unconditional-image-generation",
+        caution=(
+            "Drawn images are invented. They are no evidence of anything, must not be measured on, "
+            "and are not private by themselves: what is drawn may resemble what was learned from."
+        ),
+        commands=("ken sample {file} -n 100 --output drawn",),
+        python=(
+            "import kenspeckle\nfrom kenspeckle.verbs.sample import sample\n"
+            'print(sample(kenspeckle.load("{file}"), 1)[0].pixels.shape)'
+        ),
+        needed=("likeness", "drawn"),
     )
-    needed: ClassVar[tuple[str, ...]] = ("likeness", "drawn")
 
     def __init__(
         self,
@@ -208,8 +213,8 @@ class Generate(Task[Gan]):
         sizes: Sizes,
         seed: int,
     ) -> tuple[Rows, Tensor, Tensor]:
-        """The images, as often as it takes to `an_epoch`."""
-        times = -(-self.an_epoch // len(images))
+        """The images, as often as it takes to `learning.an_epoch`."""
+        times = -(-self.learning.an_epoch // len(images))
         targets = self.collate(labels).repeat(times)
         rows = torch.arange(len(images)).repeat(times)
         return Chosen(images, rows), targets, weights.repeat(times)

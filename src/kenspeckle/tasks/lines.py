@@ -13,6 +13,7 @@ from kenspeckle.data.dataset import Means
 from kenspeckle.data.strings import code_points
 from kenspeckle.errors import DataError
 from kenspeckle.score import Score, accuracy_score, bootstrap
+from kenspeckle.tasks.facts import Telling
 from kenspeckle.tasks.task import Sizes, Task
 from kenspeckle.words import Title, between, times_in_100, where
 
@@ -35,11 +36,14 @@ class LineTask(Task[Net]):
     """A task whose answer is a line of characters."""
 
     means: ClassVar[Means] = "text"
-    titles: ClassVar[Mapping[str, Title]] = LINE_TITLES
-    share: ClassVar[str] = "exact_match_score"
-    needed: ClassVar[tuple[str, ...]] = ("examples",)
     missing: ClassVar[str] = "A sample without its line cannot be learned from."
     """What is said where nobody says the line."""
+
+    telling: ClassVar[Telling] = Telling(
+        titles=LINE_TITLES,
+        share="exact_match_score",
+        needed=("examples",),
+    )
 
     def collate(self, labels: Sequence[str | None], sizes: Sizes | None = None) -> Tensor:
         """(N, U) code points, zeros after the end.

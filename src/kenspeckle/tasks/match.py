@@ -22,6 +22,7 @@ from kenspeckle.models.heads import Transform
 from kenspeckle.models.margin import MarginHead, margin_loss
 from kenspeckle.models.vectors import unit
 from kenspeckle.score import Score
+from kenspeckle.tasks.facts import Learning, Telling
 from kenspeckle.tasks.gallery import Gallery, Identity
 from kenspeckle.tasks.task import Choices, Network, Sizes, Task
 from kenspeckle.tasks.verification import RATES, gallery_scores, verification_scores
@@ -67,81 +68,85 @@ class Match(Task[Network]):
     """
 
     compares: ClassVar[bool] = True
-    keeps_backbone: ClassVar[bool] = True
-    heads: ClassVar[tuple[str, ...]] = ("margin",)
-    # 40 updates of the whole batch: more of them moved nobody (models/margin.py). Counted are
-    # people, who are few, so more than a fifth of them is held out.
-    settings: ClassVar[Mapping[str, Any]] = {
-        "data.test_share": 0.3,
-        "training.epochs": 40,
-        "training.batch_size": "full",
-        "training.learning_rate": 3e-4,
-        "training.schedule": "cosine",
-    }
-    caution: ClassVar[str] = (
-        "Recognising people by their faces or bodies needs their consent, in many places by law. "
-        "Enrol nobody who has not agreed, and remove whoever asks for it."
-    )
-    commands: ClassVar[tuple[str, ...]] = (
-        "ken identify photo.jpg --model {file}",
-        "ken verify photo.jpg other.jpg --model {file}",
-        "ken enroll {file} NAME photo.jpg",
-        "ken val --model {file} new_photos/",
-    )
     means: ClassVar[Means] = "name"
-    titles: ClassVar[Mapping[str, Title]] = {
-        "named_score": Title(
-            "Named right",
-            "How often an image is given the right name when all the others are enrolled; nobody "
-            "is a wrong answer here. Higher is better.",
-            True,
-        ),
-        "stranger_error": Title(
-            "Strangers taken for somebody",
-            "How often an image is given a name when nobody it shows is enrolled, only all the "
-            "others. Lower is better.",
-            True,
-        ),
-        "rank_1_score": Title(
-            "Nearest is right",
-            "How often the most similar other image shows the same one, whatever the limit "
-            "(rank-1). Higher is better.",
-            True,
-        ),
-        "roc_auc_score": Title(
-            "Same and different told apart",
-            "How often two images of the same one are more similar than two of different ones "
-            "(area under the ROC curve). Higher is better.",
-            True,
-        ),
-        "equal_error": Title(
-            "Equal error",
-            "The error at the limit where as many different pairs are accepted as same pairs are "
-            "refused. Lower is better.",
-            True,
-        ),
-        "true_accept_score": Title(
-            "Same pairs accepted",
-            "How many pairs of the same one `ken verify` calls the same. Higher is better.",
-            True,
-        ),
-        "false_accept_error": Title(
-            "Different pairs accepted",
-            "How many pairs of different ones `ken verify` calls the same. Lower is better.",
-            True,
-        ),
-        **{
-            f"true_accept_at_{rate:g}_score": Title(
-                f"Same pairs accepted where {100 * rate:g} % of different ones are",
-                "At the limit that these very images would need for it. Higher is better.",
-                True,
-            )
-            for rate in RATES
+    learning: ClassVar[Learning] = Learning(
+        keeps_backbone=True,
+        heads=("margin",),
+        # 40 updates of the whole batch: more of them moved nobody (models/margin.py). Counted are
+        # people, who are few, so more than a fifth of them is held out.
+        settings={
+            "data.test_share": 0.3,
+            "training.epochs": 40,
+            "training.batch_size": "full",
+            "training.learning_rate": 3e-4,
+            "training.schedule": "cosine",
         },
-    }
-    share: ClassVar[str] = "named_score"
-    topic: ClassVar[str] = "image-feature-extraction"
-    needed: ClassVar[tuple[str, ...]] = ("limits", "people")
+    )
+    telling: ClassVar[Telling] = Telling(
+        caution=(
+            "Recognising people by their faces or bodies needs their consent, in many places by "
+            "law. Enrol nobody who has not agreed, and remove whoever asks for it."
+        ),
+        commands=(
+            "ken identify photo.jpg --model {file}",
+            "ken verify photo.jpg other.jpg --model {file}",
+            "ken enroll {file} NAME photo.jpg",
+            "ken val --model {file} new_photos/",
+        ),
+        titles={
+            "named_score": Title(
+                "Named right",
+                "How often an image is given the right name when all the others are enrolled; "
+                "nobody is a wrong answer here. Higher is better.",
+                True,
+            ),
+            "stranger_error": Title(
+                "Strangers taken for somebody",
+                "How often an image is given a name when nobody it shows is enrolled, only all the "
+                "others. Lower is better.",
+                True,
+            ),
+            "rank_1_score": Title(
+                "Nearest is right",
+                "How often the most similar other image shows the same one, whatever the limit "
+                "(rank-1). Higher is better.",
+                True,
+            ),
+            "roc_auc_score": Title(
+                "Same and different told apart",
+                "How often two images of the same one are more similar than two of different ones "
+                "(area under the ROC curve). Higher is better.",
+                True,
+            ),
+            "equal_error": Title(
+                "Equal error",
+                "The error at the limit where as many different pairs are accepted as same pairs "
+                "are refused. Lower is better.",
+                True,
+            ),
+            "true_accept_score": Title(
+                "Same pairs accepted",
+                "How many pairs of the same one `ken verify` calls the same. Higher is better.",
+                True,
+            ),
+            "false_accept_error": Title(
+                "Different pairs accepted",
+                "How many pairs of different ones `ken verify` calls the same. Lower is better.",
+                True,
+            ),
+            **{
+                f"true_accept_at_{rate:g}_score": Title(
+                    f"Same pairs accepted where {100 * rate:g} % of different ones are",
+                    "At the limit that these very images would need for it. Higher is better.",
+                    True,
+                )
+                for rate in RATES
+            },
+        },
+        share="named_score",
+        topic="image-feature-extraction",
+        needed=("limits", "people"),
+    )
 
     def __init__(
         self,
@@ -301,7 +306,7 @@ class Match(Task[Network]):
         labels: Sequence[str | None],
         groups: Sequence[str] | None = None,
     ) -> Mapping[str, Score]:
-        """All that `titles` names, by comparing these images with each other.
+        """All that `telling.titles` names, by comparing these images with each other.
 
         Who is enrolled in the model file does not matter. Of more than 3000 images some people
         are taken, the same ones each time.

@@ -54,4 +54,4 @@ class PixelTask(Task[Net]):
         Raises:
             UsageError: always; the task's own command is meant.
         """
-        raise UsageError(f"This model has no answers in words: use `ken {self.verb}`.")
+        raise UsageError(f"This model has no answers in words: use `ken {self.telling.verb}`.")

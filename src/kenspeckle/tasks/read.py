@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from kenspeckle.errors import DataError
 from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.reader import CharacterReader, ColumnReader
 from kenspeckle.tasks.classify import percent
+from kenspeckle.tasks.facts import Learning, Telling
 from kenspeckle.tasks.lines import LineTask, lines_sentence
 from kenspeckle.tasks.task import Choices, Sizes
 from kenspeckle.words import Table, things
@@ -40,16 +42,18 @@ class Read(LineTask[Reader]):
     """
 
     says_where: ClassVar[bool] = True
-    model: ClassVar[str | None] = "cnn"
-    heads: ClassVar[tuple[str, ...]] = tuple(READERS)
-    settings: ClassVar[Mapping[str, Any]] = {
-        "training.epochs": 120,
-        "training.batch_size": 32,
-        "training.patience": 30,
-    }
-    augmentations: ClassVar[tuple[str, ...]] = ("crop", "rotate", "shear", "colour", "blur")
     missing: ClassVar[str] = "An image without its line of characters cannot be learned from."
-    topic: ClassVar[str] = "image-to-text"
+    learning: ClassVar[Learning] = Learning(
+        model="cnn",
+        heads=tuple(READERS),
+        settings={
+            "training.epochs": 120,
+            "training.batch_size": 32,
+            "training.patience": 30,
+        },
+        augmentations=("crop", "rotate", "shear", "colour", "blur"),
+    )
+    telling: ClassVar[Telling] = replace(LineTask.telling, topic="image-to-text")
 
     def __init__(
         self,

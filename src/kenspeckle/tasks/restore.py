@@ -19,6 +19,7 @@ from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.restorer import Restored, Restorer, restore_loss
 from kenspeckle.models.tiles import in_tiles
 from kenspeckle.score import Score, bootstrap
+from kenspeckle.tasks.facts import Learning, Telling
 from kenspeckle.tasks.pixels import PixelTask
 from kenspeckle.tasks.task import Choices, Sizes
 from kenspeckle.words import Table, Title, where
@@ -50,35 +51,40 @@ class Restore(PixelTask[Restorer]):
         scale: what the stated deviations are multiplied with, so that 90 % intervals hold.
     """
 
-    brings: ClassVar[str | None] = "restorer"
-    verb: ClassVar[str] = "restore"
-    settings: ClassVar[Mapping[str, Any]] = {
-        "training.epochs": 12,
-        "training.batch_size": 8,
-        "training.learning_rate": 2e-3,
-        "training.weight_decay": 0.0,
-        "training.schedule": "cosine",
-        "training.averaging": 0.999,
-        "training.patience": 0,
-    }
-    titles: ClassVar[Mapping[str, Title]] = {
-        _score_name(words): Title(
-            f"Gain on {words}",
-            "Decibels (PSNR) by which mending brings the image nearer to the undamaged one. "
-            "3 dB halve the squared error. Higher is better.",
-            False,
-        )
-        for levels in MEASURED.values()
-        for _, words in levels
-    } | {
-        "coverage_score": Title(
-            "Pixels inside the stated range",
-            "How many pixels lie within the 90 % range that is stated for them. 90 % is right.",
-            True,
-        )
-    }
-    topic: ClassVar[str] = "image-to-image"
-    needed: ClassVar[tuple[str, ...]] = ("mended",)
+    learning: ClassVar[Learning] = Learning(
+        brings="restorer",
+        settings={
+            "training.epochs": 12,
+            "training.batch_size": 8,
+            "training.learning_rate": 2e-3,
+            "training.weight_decay": 0.0,
+            "training.schedule": "cosine",
+            "training.averaging": 0.999,
+            "training.patience": 0,
+        },
+    )
+    telling: ClassVar[Telling] = Telling(
+        verb="restore",
+        titles={
+            _score_name(words): Title(
+                f"Gain on {words}",
+                "Decibels (PSNR) by which mending brings the image nearer to the undamaged one. "
+                "3 dB halve the squared error. Higher is better.",
+                False,
+            )
+            for levels in MEASURED.values()
+            for _, words in levels
+        }
+        | {
+            "coverage_score": Title(
+                "Pixels inside the stated range",
+                "How many pixels lie within the 90 % range that is stated for them. 90 % is right.",
+                True,
+            )
+        },
+        topic="image-to-image",
+        needed=("mended",),
+    )
 
     def __init__(self, classes: Sequence[str], *, scale: float = 1.0, **_: Any) -> None:
         self.classes, self.scale = tuple(classes), scale

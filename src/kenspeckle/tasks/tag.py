@@ -17,6 +17,7 @@ from kenspeckle.data.dataset import Means, joined_tags, tags_in
 from kenspeckle.errors import DataError
 from kenspeckle.score import Score, accuracy_score, bootstrap, proportion
 from kenspeckle.tasks.classify import percent
+from kenspeckle.tasks.facts import Telling
 from kenspeckle.tasks.losses import Loss, any_of_k
 from kenspeckle.tasks.task import ClassTask, Floats, Sizes
 from kenspeckle.tasks.temperature import fit_temperature, surprise
@@ -37,39 +38,41 @@ class Tag(ClassTask):
 
     is_exclusive = False
     means: ClassVar[Means] = "tags"
-    titles: ClassVar[Mapping[str, Title]] = {
-        "mean_average_precision_score": Title(
-            "Labels in the right order",
-            "Whether what has a label comes before what lacks it, when sorted by the label's "
-            "probability; the average over labels (mean average precision). Higher is better.",
-            True,
-        ),
-        "micro_precision_score": Title(
-            "Right when given",
-            "Of all labels it gives, how many are right. Higher is better.",
-            True,
-        ),
-        "micro_recall_score": Title(
-            "Found", "Of all labels that are there, how many it gives. Higher is better.", True
-        ),
-        "micro_f1_score": Title(
-            "Right and found in one number",
-            "Between the two above and nearer to the worse one (F1 over all labels). Higher is "
-            "better.",
-            True,
-        ),
-        "macro_f1_score": Title(
-            "Right and found, every label counting alike",
-            "The average of each label's F1, so that a rare label weighs as much as a common one. "
-            "Higher is better.",
-            True,
-        ),
-        "exact_match_score": Title(
-            "Wholly right", "How often no label is wrong or missing. Higher is better.", True
-        ),
-    }
-    topic: ClassVar[str] = "image-classification"
-    needed: ClassVar[tuple[str, ...]] = ("labels",)
+    telling: ClassVar[Telling] = Telling(
+        titles={
+            "mean_average_precision_score": Title(
+                "Labels in the right order",
+                "Whether what has a label comes before what lacks it, when sorted by the label's "
+                "probability; the average over labels (mean average precision). Higher is better.",
+                True,
+            ),
+            "micro_precision_score": Title(
+                "Right when given",
+                "Of all labels it gives, how many are right. Higher is better.",
+                True,
+            ),
+            "micro_recall_score": Title(
+                "Found", "Of all labels that are there, how many it gives. Higher is better.", True
+            ),
+            "micro_f1_score": Title(
+                "Right and found in one number",
+                "Between the two above and nearer to the worse one (F1 over all labels). Higher is "
+                "better.",
+                True,
+            ),
+            "macro_f1_score": Title(
+                "Right and found, every label counting alike",
+                "The average of each label's F1, so that a rare label weighs as much as a common "
+                "one. Higher is better.",
+                True,
+            ),
+            "exact_match_score": Title(
+                "Wholly right", "How often no label is wrong or missing. Higher is better.", True
+            ),
+        },
+        topic="image-classification",
+        needed=("labels",),
+    )
 
     @classmethod
     def sentence(cls, report: Mapping[str, Any]) -> str:

@@ -20,8 +20,9 @@ from kenspeckle.data.fit import Fit
 from kenspeckle.models.backbone import Backbone, thinned
 from kenspeckle.models.heads import FlattenHead, Head, Pool, PooledHead, SigmoidHead
 from kenspeckle.score import Score
+from kenspeckle.tasks.facts import Learning, Telling
 from kenspeckle.tasks.losses import Loss, LossKind, choose_loss
-from kenspeckle.words import Table, Title
+from kenspeckle.words import Table
 
 Net = TypeVar("Net", bound=nn.Module)
 Floats = NDArray[np.float64]
@@ -74,71 +75,20 @@ class Task(ABC, Generic[Net]):
     says_where: ClassVar[bool] = False
     """Whether an answer has places: what stands where in the image."""
 
-    model: ClassVar[str | None] = None
-    """The network that answers it where none is named; None is the packaged one."""
-
-    brings: ClassVar[str | None] = None
-    """The name of the network that it brings with it; None where backbones carry it."""
-
-    verb: ClassVar[str] = "predict"
-    """The command that asks a model of this task."""
-
     judges: ClassVar[bool] = True
     """Whether an answer can be right or wrong; else its images are measured, not its words."""
-
-    tunes: ClassVar[bool] = True
-    """Whether its loss on held-out images says when to stop; else no images are kept for that."""
-
-    measuring_share: ClassVar[float] = 0.0
-    """Of a time budget, what measuring takes beside the tenth that every run keeps back."""
-
-    an_epoch: ClassVar[int] = 0
-    """Images that an epoch goes over at least, the same ones several times where they are few."""
 
     is_measured_again: ClassVar[bool] = True
     """Whether `ken val` can measure it on other images, without training anything."""
 
-    settles: ClassVar[bool] = True
-    """Whether it finds something out for itself on answers to held-out images."""
-
-    most_measured: ClassVar[int | None] = None
-    """Held-out images that are measured at the most, where each takes long; None is all."""
-
-    keeps_backbone: ClassVar[bool] = False
-    """Whether it learns on the fixed features of a trained network, and never trains one."""
-
     compares: ClassVar[bool] = False
     """Whether it answers by comparing with the images whose vectors the model file keeps."""
 
-    heads: ClassVar[tuple[str, ...]] = ()
-    """What `--head` may name; blank where the bank of heads on fixed features is meant."""
+    learning: ClassVar[Learning] = Learning()
+    """How it is trained."""
 
-    settings: ClassVar[Mapping[str, Any]] = {}
-    """Where its recipe starts from, by dotted name, instead of what is usual."""
-
-    augmentations: ClassVar[tuple[str, ...]] = ()
-    """Changes of its images that leave its labels true, whatever they show."""
-
-    titles: ClassVar[Mapping[str, Title]]
-    """How each of its scores is said, in the order of a report."""
-
-    share: ClassVar[str] = ""
-    """The score that says how often it is right; blank where no single one does."""
-
-    topic: ClassVar[str] = ""
-    """The Hugging Face Hub's name for this job on images; blank where it has none."""
-
-    caution: ClassVar[str] = ""
-    """What whoever uses it must know first, as a sentence or two; blank where there is nothing."""
-
-    commands: ClassVar[tuple[str, ...]] = ()
-    """Lines that use the model in `{file}`, where they are not the usual ones."""
-
-    python: ClassVar[str] = ""
-    """The same in Python."""
-
-    needed: ClassVar[tuple[str, ...]] = ()
-    """What `details` puts into a report, without which it is not whole."""
+    telling: ClassVar[Telling]
+    """How it is told to people."""
 
     @classmethod
     @abstractmethod
@@ -146,7 +96,7 @@ class Task(ABC, Generic[Net]):
         """The first thing to read in a report: how well it does, between what and what.
 
         Args:
-            report: with `scores`, `measured` and what `needed` names.
+            report: with `scores`, `measured` and what `telling.needed` names.
         """
 
     @classmethod

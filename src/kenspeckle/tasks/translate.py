@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from kenspeckle.data.strings import code_points, text_of
 from kenspeckle.models.backbone import Backbone
 from kenspeckle.models.seed_transformer import EncoderDecoder, TokenDecoder
 from kenspeckle.tasks.classify import percent
+from kenspeckle.tasks.facts import Telling
 from kenspeckle.tasks.lines import LineTask, lines_sentence
 from kenspeckle.tasks.task import Choices, Sizes
 
@@ -34,7 +36,7 @@ class Translate(LineTask[EncoderDecoder]):
 
     reads: ClassVar[Reads] = "pairs"
     missing: ClassVar[str] = "A pair without its second string cannot be learned from."
-    topic: ClassVar[str] = "translation"
+    telling: ClassVar[Telling] = replace(LineTask.telling, topic="translation")
 
     @classmethod
     def sentence(cls, report: Mapping[str, Any]) -> str:

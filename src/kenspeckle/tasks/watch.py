@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from kenspeckle.data.dataset import Reads
 from kenspeckle.tasks.classify import Classify
+from kenspeckle.tasks.facts import Learning, Telling
 
 
 class Watch(Classify):
@@ -18,15 +20,17 @@ class Watch(Classify):
     """
 
     reads: ClassVar[Reads] = "clips"
-    topic: ClassVar[str] = ""
-    settings: ClassVar[Mapping[str, Any]] = {
-        "training.epochs": 6,  # the tuning loss rises after 2 to 8
-        "training.batch_size": 16,
-        "training.learning_rate": 1e-3,
-        "training.weight_decay": 0.05,
-        "training.clip": 1.0,
-        "dropout": 0.3,
-    }
+    learning: ClassVar[Learning] = Learning(
+        settings={
+            "training.epochs": 6,  # the tuning loss rises after 2 to 8
+            "training.batch_size": 16,
+            "training.learning_rate": 1e-3,
+            "training.weight_decay": 0.05,
+            "training.clip": 1.0,
+            "dropout": 0.3,
+        },
+    )
+    telling: ClassVar[Telling] = replace(Classify.telling, topic="")
 
     @classmethod
     def asks(cls, report: Mapping[str, Any], classes: int) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from kenspeckle.training.state import State, Step, copied
 
 # the network, in eval mode, with its best guess at the weights -> how good they are
 Tune = Callable[[nn.Module], "float | Measured"]
+# the same at the end of each epoch, counted from 1, for whoever watches
+Look = Callable[[nn.Module, int], None]
 
 FIRST_SAVE_SECONDS = 5.0  # shorter runs are repeated sooner than resumed
 SAVE_SHARE = 0.05  # of the time, at most, goes into snapshots
@@ -103,6 +106,7 @@ def fit(
     *,
     resume: bool = False,
     augment: Augment | None = None,
+    look: Look | None = None,
 ) -> Iterator[Progress]:
     """Train to the end, yielding after every update and once more when it is over.
 
@@ -116,6 +120,7 @@ def fit(
         tune: how the weights are measured at the end of an epoch; None measures nothing.
         folder: where snapshots go; None takes none.
         augment: as in `train`.
+        look: sees the network at the end of each epoch, and changes nothing.
         resume: continue from the newest whole snapshot in `folder`; from the start if none is.
 
     Raises:
@@ -126,7 +131,7 @@ def fit(
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     set_modes(network)
-    run = _Fit(network, batches, tune, recipe, folder)
+    run = _Fit(network, batches, tune, recipe, folder, look)
     if resume:
         run.take_up()
     stopped = ""
@@ -171,8 +176,10 @@ class _Fit:
         tune: Tune | None,
         recipe: Training,
         folder: Path | None,
+        look: Look | None,
     ) -> None:
         self.network, self.tune, self.recipe, self.folder = network, tune, recipe, folder
+        self.look = look
         self.total = total_steps(recipe, len(batches))
         self.per_epoch = max(1, len(batches))
         self.deadline = Deadline(recipe.budget_seconds)
@@ -221,7 +228,9 @@ class _Fit:
         shares: tuple[float | None, float | None, int | None] = (None, None, None)
         if self.tune is not None:
             start = time.monotonic()
-            found = measured(self.network, weights, self.tune)
+            with holding(self.network, weights):
+                found = self.tune(self.network)
+            found = found if isinstance(found, Measured) else Measured(float(found))
             tune_loss = found.loss
             shares = (found.train_accuracy, found.tune_accuracy, found.tune_n)
             self.tune_cost = time.monotonic() - start
@@ -231,6 +240,9 @@ class _Fit:
                 self.best, self.best_loss = weights, tune_loss if better else math.inf
         else:
             self.best = weights if self.recipe.averaging else None
+        if self.look is not None:
+            with holding(self.network, weights):
+                self.look(self.network, step.epoch + 1)
         mean = self.loss_sum / self.loss_count
         row = (step.epoch + 1, step.step, mean, tune_loss, step.learning_rate, self.seconds())
         self.history.append(EpochRow(*row, *shares))
@@ -321,16 +333,16 @@ def set_modes(network: nn.Module) -> None:
             module.eval()
 
 
-def measured(network: nn.Module, weights: dict[str, Tensor], tune: Tune) -> Measured:
-    """What the tuning images say of `weights`; afterwards the network is as before, modes too."""
+@contextmanager
+def holding(network: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
+    """The network with `weights`, in eval mode; afterwards it is as before, modes too."""
     modes = {module: module.training for module in network.modules()}
     before = copied(dict(network.state_dict()))
     network.load_state_dict(weights)
     network.eval()
     try:
         with torch.no_grad():
-            found = tune(network)
-            return found if isinstance(found, Measured) else Measured(float(found))
+            yield
     finally:
         network.load_state_dict(before)
         for module, mode in modes.items():

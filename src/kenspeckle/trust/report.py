@@ -52,7 +52,7 @@ def task_of(report: Mapping[str, Any]) -> type[Task[Any]]:
 
 def _unmeasured(report: Mapping[str, Any]) -> str:
     one, several = things(report, 1), things(report)
-    if "majority_share" not in task_of(report).needed:
+    if "majority_share" not in task_of(report).telling.needed:
         return f"How well it does could not be measured, since no {one} was kept apart: add more."
     return (
         f"How well it does could not be measured, since every class has a single {one} or a "
@@ -70,9 +70,10 @@ def card(report: Mapping[str, Any], classes: Sequence[str]) -> str:
     Source: Mitchell et al. 2019, arXiv:1810.03993; front matter as the Hugging Face Hub reads it.
     """
     task = task_of(report)
+    telling = task.telling
     front: dict[str, Any] = {"library_name": "kenspeckle"}
-    is_known = task.topic and things(report) in ("images", "lines")  # the Hub knows no other
-    topic = task.topic if is_known else f"{things(report, 1)}-{report.get('kind', 'classify')}"
+    is_known = telling.topic and things(report) in ("images", "lines")  # the Hub knows no other
+    topic = telling.topic if is_known else f"{things(report, 1)}-{report.get('kind', 'classify')}"
     if is_known:
         front["pipeline_tag"] = topic
     front["tags"] = [topic, "kenspeckle", clean(report["model"]["name"])]
@@ -82,7 +83,7 @@ def card(report: Mapping[str, Any], classes: Sequence[str]) -> str:
         f"# {task.asks(report, len(classes))} ({_plain(report['data']['name'])})",
         _plain(report["sentence"]),
         _about(report),
-        f"## How well it does\n\n{_score_table(report['scores'], task.titles)}",
+        f"## How well it does\n\n{_score_table(report['scores'], telling.titles)}",
         _names_table(report),
         _use(report),
         _limits(report),
@@ -143,7 +144,7 @@ def _share(score: Mapping[str, Any] | None) -> str:
 
 def _limits(report: Mapping[str, Any]) -> str:
     task = task_of(report)
-    lines = [f"- {task.caution}"] if task.caution else []
+    lines = [f"- {task.telling.caution}"] if task.telling.caution else []
     lines += [
         f"- The scores hold for {things(report)} like the measured ones only. {others(report)} may "
         f"do worse{': measure again on your own with `ken val`' if task.is_measured_again else ''}."
@@ -185,7 +186,7 @@ def write_report(
         BundleError: the model file came with no report, or with one that is not complete.
         StorageError: the disk is full or the folder cannot be written to.
     """
-    needed = (*_ALWAYS, *task_of(report).needed)
+    needed = (*_ALWAYS, *task_of(report).telling.needed)
     missing = [name for name in needed if name not in report]
     if missing and "failed" not in report:
         raise BundleError(

@@ -139,6 +139,7 @@ def page(
     since = (whole["overfitting"] or {}).get("since")
     heats = heats or {}
     task: type[Task[Any]] = TASKS.load(whole["kind"])
+    telling = task.telling
     html = (
         _surroundings()
         .get_template("report.html.jinja")
@@ -150,10 +151,13 @@ def page(
             things=things(whole),
             others=others(whole),
             names=names,
-            cautions=[*([task.caution] if task.caution else []), *_cautions(whole["findings"])],
-            hundred=_hundred(whole, task.share),
+            cautions=[
+                *([telling.caution] if telling.caution else []),
+                *_cautions(whole["findings"]),
+            ],
+            hundred=_hundred(whole, telling.share),
             parts=_parts(whole),
-            scores=_score_rows(whole["scores"], task.titles),
+            scores=_score_rows(whole["scores"], telling.titles),
             is_turned=any(len(name) > MOST_LEVEL for name in names),
             is_wide=len(names) > MOST_BESIDE,
             grid=_grid(whole["confusion"]) if len(names) <= MOST_IN_GRID else None,

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kenspeckle.trust.png import png
+
 THUMBNAIL = 160  # pixels a side
 NEAREST = 64  # pixels a side, of the training images most like one
 SMALL = 64  # pixels; up to here a picture is stored without loss and its pixels shown as squares
@@ -39,8 +41,11 @@ def thumbnail(picture: Picture | None, side: int = THUMBNAIL) -> Thumbnail | Non
 
 
 def whole_picture(picture: Picture | None) -> Thumbnail | None:
-    """A picture (H, W, 1 or 3) as it is, without loss; None stays None."""
-    return None if picture is None else _embedded(_image(picture), True)
+    """A picture (H, W, 1 or 3) or a film (T, H, W, 1 or 3), without loss; None stays None."""
+    if picture is None:
+        return None
+    high, wide = picture.shape[-3:-1]
+    return Thumbnail(_address("png", png(picture)), wide, high, True)
 
 
 def _image(picture: Picture) -> Image.Image:
@@ -55,8 +60,11 @@ def _embedded(image: Image.Image, is_small: bool) -> Thumbnail:
     else:
         image.save(content, "JPEG", quality=85)
     kind = "png" if is_small else "jpeg"
-    text = base64.b64encode(content.getvalue()).decode("ascii")
-    return Thumbnail(f"data:image/{kind};base64,{text}", *image.size, is_small)
+    return Thumbnail(_address(kind, content.getvalue()), *image.size, is_small)
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def under_heat(picture: Picture | None, heat: Heat | None) -> Picture | None:

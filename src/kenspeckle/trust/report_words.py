@@ -60,9 +60,9 @@ def use(report: Mapping[str, Any], file: str) -> Use:
     if example == "photo.jpg":
         commands.append(f"ken explain --model {file} {example}")
     commands.append(f"ken val --model {file} {more}")
-    if task.commands:
-        commands = [line.format(file=file) for line in task.commands]
+    if task.telling.commands:
+        commands = [line.format(file=file) for line in task.telling.commands]
     python = f'import kenspeckle\nprint(kenspeckle.load("{file}").predict("{example}")[0].words)'
-    if task.python:
-        python = task.python.format(file=file)
+    if task.telling.python:
+        python = task.telling.python.format(file=file)
     return Use(tuple(commands), python)

@@ -89,7 +89,7 @@ def chosen_augmentation(
     if isinstance(task, ClassTask):
         names, words = _names(prepared, recipe, task, rows, tell)
     else:
-        names = task.augmentations if training.augment is None else training.augment
+        names = task.learning.augmentations if training.augment is None else training.augment
         words = (f"augmentation: {', '.join(names)}",) if names else ()
     for sentence in words:
         tell(Stage("training", words=sentence))

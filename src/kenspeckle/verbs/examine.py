@@ -30,7 +30,7 @@ from kenspeckle.tasks.likeness import (
 from kenspeckle.tasks.task import Floats, Network
 from kenspeckle.training.budget import choose_speed
 from kenspeckle.training.fit import fit
-from kenspeckle.verbs.pictures import grid
+from kenspeckle.verbs.pictures import grid, row_a_class
 from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.progress import Stage, Tell
 
@@ -126,8 +126,9 @@ def examine(
             {"picture": "nearest.png", "title": "The most like training images", "words": NEAREST},
         ],
     }
+    sheet = row_a_class(drawn, len(task.classes), ROWS, SHOWN)
     nearest = _pairs(drawn, Chosen(images, others), copies)
-    return Examined(answers, told, {"generated.png": _sheet(task, drawn), "nearest.png": nearest})
+    return Examined(answers, told, {"generated.png": sheet, "nearest.png": nearest})
 
 
 NEAREST = (
@@ -218,13 +219,6 @@ def _distances(test: Floats, drawn: Floats, train: Floats) -> dict[str, Any]:
         "density": density(test, drawn, k),
         "density_floor": density(test, train, k),
     }
-
-
-def _sheet(task: Generate, drawn: Tensor) -> NDArray[np.uint8]:
-    """A row a class: image k * K + c is of class c."""
-    count = len(task.classes)
-    rows = [drawn[c::count][:SHOWN] for c in range(min(ROWS, count))]
-    return grid(rows)
 
 
 def _pairs(drawn: Tensor, train: Rows, copies: Memorised) -> NDArray[np.uint8]:

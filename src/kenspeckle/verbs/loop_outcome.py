@@ -64,10 +64,10 @@ def loop_outcome(
         told = {**told, **examined.told}
     else:
         task.finish(network)
-        if len(parts.val) and task.settles:
+        if len(parts.val) and task.learning.settles:
             held = answered(prepared, task, network, parts.val)
             task.settle(held, [labels[i] for i in parts.val])
-        measured = at_most(parts.test, task.most_measured)
+        measured = at_most(parts.test, task.learning.most_measured)
         answers = answered(prepared, task, network, measured)
         again = answered(prepared, task, network, chosen if task.judges else chosen[:0])
     right = sum(task.is_right(a, labels[i]) for a, i in zip(again, chosen, strict=False))

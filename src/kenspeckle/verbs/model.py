@@ -87,10 +87,9 @@ class Model:
         >>> packaged().predict("no such file.jpg")[0].error
         'there is no such file'
         """
-        if self.task.verb != "predict":
-            raise UsageError(
-                f"This model has another job than naming things: use `ken {self.task.verb}`."
-            )
+        verb = self.task.telling.verb
+        if verb != "predict":
+            raise UsageError(f"This model has another job than naming things: use `ken {verb}`.")
         paths = [images] if isinstance(images, (str, Path)) else list(images)
         return self.answer([self.reading.at(str(path)) for path in paths])
 

@@ -42,7 +42,8 @@ class Outcome:
         out_of_fold: (T, K) logits of the training images by models that had not seen them.
         training_right: how many of how many training images the final network answers right.
         told: what the report says beside all this: augmentation, losses, overfitting.
-        sheets: pictures made for the report and kept beside it, by file name: (H, W, 1 or 3) uint8.
+        sheets: pictures made for the report and kept beside it, by file name: (H, W, 1 or 3)
+            uint8, or films, (T, H, W, 1 or 3).
     """
 
     prepared: Prepared

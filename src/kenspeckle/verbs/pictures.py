@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from kenspeckle.files import write_bytes
+from kenspeckle.trust.png import png
 
 GAP_PX = 2  # between the images of a sheet
 
 
 def as_png(path: Path, pixels: NDArray[np.uint8], facts: Mapping[str, str] | None = None) -> None:
-    """Write (H, W, 1 or 3) as a PNG, with facts in its text.
+    """Write (H, W, 1 or 3), or a film (T, H, W, 1 or 3), as a PNG, with facts in its text.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written to.
     """
-    info = PngImagePlugin.PngInfo()
-    for name, text in (facts or {}).items():
-        info.add_text(name, text)
-    content = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(
-        content, "PNG", pnginfo=info
-    )
-    write_bytes(path, content.getvalue())
+    write_bytes(path, png(pixels, facts))
 
 
 def grey_png(path: Path, values: NDArray[np.float32]) -> None:
     """Write (H, W) numbers of 0..255 as a grey PNG, rounded and cut off at 255."""
     as_png(path, np.clip(np.round(values), 0, 255).astype(np.uint8)[..., None])
+
+
+def row_a_class(drawn: Tensor, classes: int, rows: int, across: int) -> NDArray[np.uint8]:
+    """The first images of the first classes, a row each, where image k K + c is of class c."""
+    return grid([drawn[c::classes][:across] for c in range(min(rows, classes))])
 
 
 def grid(rows: Sequence[Tensor]) -> NDArray[np.uint8]:

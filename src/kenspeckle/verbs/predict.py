@@ -34,10 +34,9 @@ def predict(
             "--conf is for models that name one class with its probability; this one says what "
             "reaches a threshold of its own. Leave --conf out."
         )
-    if model.task.verb != "predict":
-        raise UsageError(
-            f"This model has another job than naming things: use `ken {model.task.verb}`."
-        )
+    verb = model.task.telling.verb
+    if verb != "predict":
+        raise UsageError(f"This model has another job than naming things: use `ken {verb}`.")
     samples = [s for name in images for s in model.reading.named(str(name), model.reads)]
     answers: list[Answer] = []
     for start in range(0, len(samples), PIECE):

@@ -53,7 +53,7 @@ def settled(
 def start_of(task: str) -> Recipe:
     """The recipe that a task starts from."""
     asked: type[Task[Any]] = TASKS.load(task)
-    return Recipe(task=task).changed(asked.settings)
+    return Recipe(task=task).changed(asked.learning.settings)
 
 
 def fit_of(recipe: Recipe) -> Fit:
@@ -68,17 +68,17 @@ def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
     Raises:
         UsageError: the network does not read what the dataset holds.
     """
-    if TASKS.load(recipe.task).keeps_backbone:
+    if TASKS.load(recipe.task).learning.keeps_backbone:
         _check_kept(recipe, dataset)
     if recipe.model == "auto":
         recipe = replace(recipe, model=None)
-    brought = TASKS.load(recipe.task).brings
+    brought = TASKS.load(recipe.task).learning.brings
     if brought is not None:
         return _suited_to_own(recipe, dataset, brought)
     if dataset.reads != "images":
         return _suited_encoder(recipe, dataset)
     task: type[Task[Any]] = TASKS.load(recipe.task)
-    model = recipe.model or task.model or PACKAGED
+    model = recipe.model or task.learning.model or PACKAGED
     facts = _facts(model)
     smallest = facts.get("smallest", 1)
     if recipe.data.image_size is not None and recipe.data.image_size < smallest:
@@ -92,7 +92,7 @@ def suited(recipe: Recipe, dataset: Dataset) -> Recipe:
             f"{model} has no trained weights to freeze. Give some with --weights FILE, or "
             "train it from scratch with --freeze no."
         )
-    if task.keeps_backbone:
+    if task.learning.keeps_backbone:
         return _suited_to_features(recipe, task, model, pretrained)
     if not issubclass(task, ClassTask):
         return _suited_to_places(recipe, dataset, task, model)
@@ -163,13 +163,13 @@ def _suited_to_places(
 def _check_head(recipe: Recipe, task: type[Task[Any]]) -> None:
     if issubclass(task, ClassTask):
         check_head(recipe.head)
-    elif not task.heads and recipe.head != "auto":
+    elif not task.learning.heads and recipe.head != "auto":
         raise UsageError(f"The task {recipe.task} has one head of its own; leave --head out.")
-    elif recipe.head not in ("auto", *task.heads):
-        hint = nearest(recipe.head, task.heads) or "."
+    elif recipe.head not in ("auto", *task.learning.heads):
+        hint = nearest(recipe.head, task.learning.heads) or "."
         raise UsageError(
             f"The task {recipe.task} has no head '{recipe.head}'{hint} "
-            f"Known: auto, {', '.join(task.heads)}."
+            f"Known: auto, {', '.join(task.learning.heads)}."
         )
 
 

@@ -197,7 +197,7 @@ def _estimate(prepared: Prepared, recipe: Recipe) -> float:
         each = 0.001
     task: type[Task[Any]] = TASKS.load(recipe.task)
     training = recipe.training
-    seen = max(n, task.an_epoch) * training.epochs
+    seen = max(n, task.learning.an_epoch) * training.epochs
     if training.steps is not None and training.batch_size != "full":
         seen = training.steps * training.batch_size
     seconds = 5 + seen * each

@@ -23,14 +23,16 @@ from kenspeckle.models.backbone import Input
 from kenspeckle.models.pretrained import hold_statistics, is_pretrained, make_backbone
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.generate import Generate
 from kenspeckle.tasks.task import Choices, ClassTask, Task
 from kenspeckle.training.budget import choose_speed
 from kenspeckle.training.finder import find_learning_rate
-from kenspeckle.training.fit import Measured, Progress, Tune, fit
+from kenspeckle.training.fit import Look, Measured, Progress, Tune, fit
 from kenspeckle.training.health import Diagnosis, diagnose, draw
 from kenspeckle.training.loop import Augment, total_steps
 from kenspeckle.training.optimisers import default_learning_rate
 from kenspeckle.verbs.augmenting import chosen_augmentation, remembered_words
+from kenspeckle.verbs.film import Film
 from kenspeckle.verbs.loop_outcome import PIECE, loop_outcome, part_of
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared
@@ -77,11 +79,11 @@ def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -
     recipe = _resolved(recipe, network, task, batches)
     drawn = extras.folder if extras.diagnose else None
     health = None
-    if task.brings is None:  # a network that starts as the identity looks ill and is not
+    if task.learning.brings is None:  # a network that starts as the identity looks ill and is not
         health = _health(network, task, batches, recipe, drawn, tell)
     if recipe.training.budget_seconds is not None and not extras.resume:
         left = recipe.training.budget_seconds - (time.perf_counter() - extras.began)
-        left *= 1 - task.measuring_share
+        left *= 1 - task.learning.measuring_share
         training = replace(recipe.training, budget_seconds=max(1.0, left))
         recipe = replace(recipe, training=training)
     recipe = replace(recipe, training=replace(recipe.training, augment=augmenting.names))
@@ -90,11 +92,16 @@ def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -
         if augmenting.sheet is not None:
             write_bytes(extras.folder / "augmentation.png", augmenting.sheet)
     tune = _tuner(prepared, recipe, task, parts.val, parts.train)
-    history = _run(network, task, batches, tune, recipe, extras, augmenting.change, tell)
+    film = None
+    if isinstance(task, Generate) and extras.folder is not None:
+        film = Film(task, extras.folder)
+    look = None if film is None else film.take
+    history = _run(network, task, batches, tune, look, recipe, extras, augmenting.change, tell)
     told: dict[str, Any] = {"augmentation": list(augmenting.words)}
     if isinstance(task, ClassTask):
         told["losses"] = task.chosen.words
-    return loop_outcome(prepared, recipe, task, network, parts, history, health, told, tell)
+    outcome = loop_outcome(prepared, recipe, task, network, parts, history, health, told, tell)
+    return outcome if film is None else film.shown(outcome)
 
 
 def trained(prepared: Prepared, recipe: Recipe, rows: Ints, tune_rows: Ints) -> nn.Module:
@@ -133,7 +140,7 @@ def parts_of(prepared: Prepared, recipe: Recipe) -> Parts:
         given=[sample.split for sample in used.samples],
         names=[sample.path for sample in used.samples],
     )
-    if not task.tunes:
+    if not task.learning.tunes:
         both = np.sort(np.concatenate([parts.train, parts.val]))
         parts = replace(parts, train=both, val=parts.val[:0])
     if not len(parts.test):
@@ -158,7 +165,7 @@ def _asked(prepared: Prepared, recipe: Recipe, rows: Ints) -> tuple[Task[Any], A
         channels=prepared.images[torch.tensor([0])].shape[1] if used.reads == "images" else 3,
     )
     task = TASKS.load(recipe.task).for_data(used, rows.tolist(), choices)
-    if task.brings is not None:
+    if task.learning.brings is not None:
         return task, task.network(None)
     features = task.features(prepared.features)
     built = Input(recipe.data.image_size or 224, recipe.positions, features)
@@ -176,7 +183,7 @@ def _head(recipe: Recipe, prepared: Prepared) -> str:
     """Which of models/heads.py the network's row names; features are read by a pooled head here."""
     name = str(recipe.model)
     asked: type[Task[Any]] = TASKS.load(recipe.task)
-    if asked.heads or asked.brings is not None:
+    if asked.learning.heads or asked.learning.brings is not None:
         return recipe.head
     if prepared.used.reads != "images":
         return str(ENCODERS.row(name).facts.get("head", "pooled"))
@@ -242,7 +249,7 @@ def _tuner(
     prepared: Prepared, recipe: Recipe, task: Task[Any], rows: Ints, learned: Ints
 ) -> Tune | None:
     """How good a network's weights are on the tuning images, or None where there are none."""
-    if not len(rows) or not task.tunes:
+    if not len(rows) or not task.learning.tunes:
         return None
     batches = in_order(_batches(prepared, recipe, task, rows))
     some = learned[:: -(-len(learned) // MOST_WATCHED)]
@@ -283,7 +290,8 @@ def _run(
     network: nn.Module,
     task: Task[Any],
     batches: Batches,
-    tune: Any,
+    tune: Tune | None,
+    look: Look | None,
     recipe: Recipe,
     extras: Extras,
     augment: Augment | None,
@@ -299,6 +307,7 @@ def _run(
         snapshots,
         resume=extras.resume,
         augment=augment,
+        look=look,
     )
     last = None
     for last in steps:

@@ -75,7 +75,7 @@ def val(
     rows = [i for i, s in enumerate(used.samples) if part is None or s.split == part]
     if not rows:
         raise EmptyDataset(f"{used.root} has none of its {used.reads} in the part '{part}'.")
-    rows = at_most(np.array(rows), model.task.most_measured).tolist()
+    rows = at_most(np.array(rows), model.task.learning.most_measured).tolist()
     chosen = used.subset(rows)
     answers = _answers(model, prepared, chosen.samples, rows, tell)
     labels = [str(sample.label) for sample in chosen.samples]

@@ -1,0 +1,1 @@
+"""What people know: a rules file, compiled into one exact distribution over answers."""

@@ -1,0 +1,441 @@
+"""Rules as one exact distribution over answers, for the logits of any PyTorch network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kenspeckle.errors import DataError, UsageError
+from kenspeckle.knowledge.formulas import Choice, Formula, Is, choices_of, holds_in
+from kenspeckle.knowledge.names import CLASS, Names, hint
+from kenspeckle.knowledge.plan import Part, planned
+from kenspeckle.knowledge.problems import Place
+from kenspeckle.knowledge.sentences import SentenceError, read_sentence
+from kenspeckle.knowledge.source import Text
+from kenspeckle.knowledge.worlds import REFUSED
+
+if TYPE_CHECKING:
+    from kenspeckle.knowledge.rules import Rules
+
+Told = Mapping[str, str]
+"""Side column -> its value for one image."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An answer that breaks no hard rule.
+
+    Args:
+        values: choice name -> the name of its value; yes and no of tags too.
+        log_p: log p(answer | rules).
+        log_permitted: log p_net(rules): how much of what the network believes is permitted at all.
+        own: what the network alone would say, value by value.
+        broken: numbers of the rules that its own answer breaks, soft ones too.
+        price: nats by which the answer is less likely to the network than its own.
+    """
+
+    values: Mapping[str, str]
+    log_p: float
+    log_permitted: float
+    own: Mapping[str, str]
+    broken: tuple[int, ...]
+    price: float
+
+
+class BrokenRule(RuntimeError):
+    """An answer breaks a hard rule: a fault of ours, so it is not returned."""
+
+
+class Compiled(nn.Module):
+    """`Rules.compile`: takes logits (B, D), one for each of `outputs`.
+
+    Leaves share one softmax, values of an attribute another, tags and plain attributes have a
+    sigmoid each. What has no logit is a coin that no network has seen: all its values alike.
+
+    Args:
+        rules: a file that was checked.
+        outputs: see `Rules.compile`.
+
+    >>> from kenspeckle.knowledge.rules import Rules
+    >>> rules = Rules.parse("classes: [cat, car]\\ntags: [night]\\nrules: [never cat and night]")
+    >>> compiled = rules.compile(["cat", "car", "night"])
+    >>> answer = compiled.decode(torch.tensor([[2.0, 0.0, 1.0]]))[0]
+    >>> answer.values, answer.broken, round(answer.price, 2)
+    ({'class': 'cat', 'night': 'no'}, (0,), 1.0)
+    """
+
+    def __init__(self, rules: Rules, outputs: Sequence[str] | None = None) -> None:
+        super().__init__()
+        self.rules = rules
+        self.choices: tuple[Choice, ...] = rules.choices
+        self.offsets, total = {}, 0
+        for number, choice in enumerate(self.choices):
+            if choice.kind != "known":
+                self.offsets[number] = total
+                total += len(choice.values)
+        self.atoms = total
+        self.outputs = tuple(_all_outputs(rules) if outputs is None else outputs)
+        self.columns = _columns(rules, self.outputs)
+        self._spoken = [sorted(choices_of(rule.formula)) for rule in rules.rules]
+        self._hard = np.array([rule.strength is None for rule in rules.rules], dtype=bool)
+        self._plans: dict[tuple[int | None, ...], list[Part]] = {}
+        self._parts(())
+
+    def algorithms(self, told: Sequence[Told] = ()) -> str:
+        """Which algorithms reckon it, as words; all of them are exact."""
+        parts = self._parts(self._keys(told, 1)[0])
+        forms = [part.form for part in parts]
+        words = {"K": "closed form", "W": "table of worlds", "count": "sum over counts"}
+        return ", ".join(f"{words[form]}" for form in dict.fromkeys(forms)) + " (exact)"
+
+    def log_p(self, logits: Tensor) -> Tensor:
+        """(B, D) logits -> (B, atoms) log p_net of each value of each choice.
+
+        Raises:
+            UsageError: there are not as many logits as outputs.
+        """
+        if logits.ndim != 2 or logits.shape[1] != len(self.outputs):
+            raise UsageError(
+                f"The rules were compiled for {len(self.outputs)} outputs, and the logits have "
+                f"the shape {tuple(logits.shape)}."
+            )
+        logits = logits.float()
+        pieces = []
+        for number, choice in enumerate(self.choices):
+            if choice.kind == "known":
+                continue
+            columns = self.columns.get(number)
+            if columns is None:
+                flat = logits.new_full((1, len(choice.values)), -math.log(len(choice.values)))
+                pieces.append(flat.expand(len(logits), -1))
+            elif choice.is_plain:
+                yes = logits[:, columns]
+                pieces.append(F.logsigmoid(torch.cat([-yes, yes], 1)))
+            else:
+                pieces.append(_filled(logits, columns, len(choice.values)).log_softmax(1))
+        return torch.cat(pieces, 1)
+
+    def log_permitted(self, logits: Tensor, told: Sequence[Told] = ()) -> Tensor:
+        """(B,) log p_net(rules), in (-inf, 0]."""
+        return self._log_z(self.log_p(logits), told)
+
+    def observed(self, labels: Sequence[str | Mapping[str, str | bool]]) -> Tensor:
+        """What was seen of each image -> (B, atoms) bool, which values it leaves open.
+
+        Args:
+            labels: a sentence over classes, tags and attributes, or a mapping of names to values.
+                `husky` is a leaf, `dog` a parent, `!husky` not this, `husky|malamute` one of both,
+                `snow` a tag; a mapping says several things: `{"class": "dog", "snow": True}`.
+                Blank says nothing.
+
+        Raises:
+            DataError: a name is not known.
+        """
+        rows = torch.ones(len(labels), self.atoms, dtype=torch.bool)
+        for row, label in enumerate(labels):
+            for choice, values in self._seen(label).items():
+                start = self.offsets[choice]
+                own = rows[row, start : start + len(self.choices[choice].values)]
+                keep = torch.zeros_like(own)
+                keep[list(values)] = True
+                own &= keep
+        return rows
+
+    def loss(
+        self,
+        logits: Tensor,
+        observed: Tensor,
+        told: Sequence[Told] = (),
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """The mean of `losses`, weighted by image."""
+        each = self.losses(logits, observed, told)
+        return each.mean() if weights is None else (each * weights).sum() / weights.sum()
+
+    def losses(self, logits: Tensor, observed: Tensor, told: Sequence[Told] = ()) -> Tensor:
+        """(B,) -log p_net(observed and rules).
+
+        A full label trains as without rules, a partial one as a sum over what it permits, and an
+        image of which nothing was seen by the semantic loss (Xu et al. 2018, arXiv:1711.11157).
+        Where what was seen breaks a hard rule the rules are left out: plain cross-entropy.
+
+        Args:
+            observed: as `observed` returns.
+        """
+        log_p = self.log_p(logits)
+        seen = log_p.masked_fill(~observed.to(log_p.device), REFUSED)
+        found = self._log_z(seen, told)
+        plain = torch.stack([seen[:, self._of(c)].logsumexp(1) for c in self.offsets]).sum(0)
+        return -torch.where(found > REFUSED / 2, found, plain)
+
+    def contradicts(self, observed: Tensor, told: Sequence[Told] = ()) -> Tensor:
+        """(B,) whether what was seen of an image breaks a hard rule."""
+        flat = torch.zeros(len(observed), self.atoms).masked_fill(~observed, REFUSED)
+        return self._log_z(flat, told) <= REFUSED / 2
+
+    def marginals(self, logits: Tensor, told: Sequence[Told] = ()) -> Tensor:
+        """(B, atoms) p(value | rules) of each value of each choice; those of a choice sum to 1."""
+        with torch.enable_grad():
+            log_p = self.log_p(logits).detach().requires_grad_()
+            (found,) = torch.autograd.grad(self._log_z(log_p, told).sum(), log_p)
+        return found
+
+    def decode(self, logits: Tensor, told: Sequence[Told] = (), k: int = 1) -> list[Decoded]:
+        """The likeliest answer of each image that keeps all hard rules.
+
+        Raises:
+            BrokenRule: an answer breaks one all the same, which is a fault of ours.
+        """
+        return [rows[0] for rows in self.decode_best(logits, told, k)]
+
+    def decode_best(
+        self, logits: Tensor, told: Sequence[Told] = (), k: int = 1
+    ) -> list[list[Decoded]]:
+        """The k likeliest answers of each image, best first; fewer where there are fewer."""
+        with torch.no_grad():
+            log_p = self.log_p(logits)
+            permitted = self._log_z(log_p, told).tolist()
+            own_values = torch.stack([log_p[:, self._of(c)].argmax(1) for c in self.offsets], 1)
+            own_scores = self._net(log_p, own_values).tolist()
+            found: list[list[Decoded]] = [[] for _ in range(len(log_p))]
+            for key, rows in self._batches(told, len(log_p)).items():
+                scores, values = self._best(self._parts(key), log_p[rows], k)
+                own = self._whole(own_values[rows], key)
+                broken = self.broken(own)
+                answers = self._whole(values.flatten(0, 1), key)
+                self._check(answers[(scores > REFUSED / 2).flatten().numpy()])
+                nets = self._net(log_p[rows, None].expand(-1, values.shape[1], -1), values).tolist()
+                for place, row in enumerate(rows):
+                    said = self._named(own[place])
+                    wrong = tuple(np.flatnonzero(broken[place]).tolist())
+                    for at, score in enumerate(scores[place].tolist()):
+                        if score <= REFUSED / 2:
+                            break
+                        answer = Decoded(
+                            values=self._named(answers[place * values.shape[1] + at]),
+                            log_p=score - permitted[row],
+                            log_permitted=permitted[row],
+                            own=said,
+                            broken=wrong,
+                            price=own_scores[row] - nets[place][at],
+                        )
+                        found[row].append(answer)
+            return found
+
+    def broken(self, worlds: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(N, rules) which rules each world breaks, read off the rules themselves.
+
+        Args:
+            worlds: (N, choices) values, -1 for what nobody told: no rule that asks for it speaks.
+        """
+        columns = []
+        for rule, spoken in zip(self.rules.rules, self._spoken, strict=True):
+            asked = (worlds[:, spoken] >= 0).all(1)
+            columns.append(asked & ~holds_in(rule.formula, worlds))
+        return np.stack(columns, 1) if columns else np.zeros((len(worlds), 0), dtype=bool)
+
+    def _check(self, worlds: NDArray[np.int64]) -> None:
+        """The guarantee: what is about to be said breaks no hard rule."""
+        wrong = self.broken(worlds) & self._hard
+        if wrong.any():
+            row, number = (int(where[0]) for where in np.nonzero(wrong))
+            rule = self.rules.rules[number]
+            raise BrokenRule(f"{rule.name} ({rule.words}) is broken by {self._named(worlds[row])}")
+
+    def _whole(self, values: Tensor, key: tuple[int | None, ...]) -> NDArray[np.int64]:
+        """(N, choices) with what was told filled in."""
+        worlds = np.full((len(values), len(self.choices)), -1, dtype=np.int64)
+        worlds[:, list(self.offsets)] = values.cpu().numpy()
+        for choice, told in zip(self.rules.known, key, strict=True):
+            worlds[:, choice] = -1 if told is None else told
+        return worlds
+
+    def _named(self, world: NDArray[np.int64]) -> dict[str, str]:
+        spoken = [c for c in self.offsets if c != CLASS or self.rules.leaves]
+        return {self.choices[c].name: self.choices[c].values[world[c]] for c in spoken}
+
+    def _net(self, log_p: Tensor, values: Tensor) -> Tensor:
+        """(..., atoms) log p and (..., choices) values -> (...) log p_net of them together."""
+        starts = torch.tensor(list(self.offsets.values()), device=log_p.device)
+        return log_p.gather(-1, values + starts).sum(-1)
+
+    def _best(self, parts: Sequence[Part], log_p: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """(B, k) scores and (B, k, choices) values over all parts."""
+        joint = log_p.new_zeros(len(log_p), 1)
+        chosen = torch.zeros(len(log_p), 1, 0, dtype=torch.long, device=log_p.device)
+        order: list[int] = []
+        for part in parts:
+            scores, values = part.module.best(log_p, k)
+            order += part.order
+            ways, more = joint.shape[1], scores.shape[1]
+            total = (joint[:, :, None] + scores[:, None]).flatten(1)
+            joint, place = total.topk(min(k, ways * more), 1)
+            before = chosen.gather(1, (place // more)[..., None].expand(-1, -1, chosen.shape[2]))
+            now = values.gather(1, (place % more)[..., None].expand(-1, -1, values.shape[2]))
+            chosen = torch.cat([before, now], 2)
+        back = torch.tensor([order.index(choice) for choice in self.offsets], device=log_p.device)
+        return joint, chosen[:, :, back]
+
+    def _log_z(self, log_p: Tensor, told: Sequence[Told]) -> Tensor:
+        batches = self._batches(told, len(log_p))
+        if len(batches) == 1:
+            parts = self._parts(next(iter(batches)))
+            return torch.stack([part.module.log_z(log_p) for part in parts]).sum(0)
+        found = log_p.new_zeros(len(log_p))
+        for key, rows in batches.items():
+            sums = [part.module.log_z(log_p[rows]) for part in self._parts(key)]
+            found = found.index_add(0, torch.tensor(rows), torch.stack(sums).sum(0))
+        return found
+
+    def _parts(self, key: tuple[int | None, ...]) -> list[Part]:
+        full = key or (None,) * len(self.rules.known)
+        if full not in self._plans:
+            told = dict(zip(self.rules.known, full, strict=True))
+            rules = self.rules
+            self._plans[full] = planned(
+                self.choices, rules.rules, rules.clauses, told, self.offsets
+            )
+            for number, part in enumerate(self._plans[full]):
+                self.add_module(f"plan{len(self._plans)}_{number}", part.module)
+        return self._plans[full]
+
+    def _batches(self, told: Sequence[Told], count: int) -> dict[tuple[int | None, ...], list[int]]:
+        """Rows by what is told of them."""
+        found: dict[tuple[int | None, ...], list[int]] = {}
+        for row, key in enumerate(self._keys(told, count)):
+            found.setdefault(key, []).append(row)
+        return found
+
+    def _keys(self, told: Sequence[Told], count: int) -> list[tuple[int | None, ...]]:
+        if not self.rules.known or not told:
+            return [(None,) * len(self.rules.known)] * count
+        if len(told) != count:
+            raise UsageError(f"Side data are told for {len(told)} of {count} images.")
+        return [tuple(self._told(one, choice) for choice in self.rules.known) for one in told]
+
+    def _told(self, told: Told, number: int) -> int | None:
+        choice = self.choices[number]
+        value = told.get(choice.name, "")
+        if value == "":
+            return None
+        if value not in choice.values:
+            raise DataError(
+                f"The column '{choice.name}' has no value '{value}'{hint(value, choice.values)} "
+                f"The rules know: {', '.join(choice.values)}."
+            )
+        return choice.values.index(value)
+
+    def _of(self, choice: int) -> slice:
+        start = self.offsets[choice]
+        return slice(start, start + len(self.choices[choice].values))
+
+    def _seen(self, label: str | Mapping[str, str | bool]) -> dict[int, frozenset[int]]:
+        if isinstance(label, Mapping):
+            found: dict[int, frozenset[int]] = {}
+            for name, value in label.items():
+                said = value if isinstance(value, str) else ("yes" if value else "no")
+                number = self.rules.number.get(name)
+                if number is None or number not in self.offsets:
+                    raise DataError(f"There is no '{name}'{hint(name, self.rules.number)}")
+                if number == CLASS:
+                    found |= self._seen(said)
+                    continue
+                values = self.choices[number].values
+                if said not in values:
+                    raise DataError(f"'{name}' has no value '{said}'{hint(said, values)}")
+                found[number] = frozenset({values.index(said)})
+            return found
+        if not label:
+            return {}
+        formula = self._formula(label)
+        if not isinstance(formula, Is):
+            raise DataError(f"The label '{label}' says several things; give them as a mapping.")
+        return {formula.choice: formula.values}
+
+    def _formula(self, label: str) -> Formula:
+        names = Names()
+        names.set_leaves(self.rules.leaves)
+        for choice in self.choices[1:]:
+            names.add_choice(choice, Place(1, 1))
+        for name, leaves in self.rules.below.items():
+            names.say(name, Is(CLASS, leaves), Place(1, 1))
+        wanted = not label.startswith("!")
+        values: set[int] = set()
+        number = CLASS
+        for part in label.removeprefix("!").split("|"):
+            try:
+                formula = read_sentence(Text(part.strip(), Place(1, 1)), names)
+            except SentenceError as error:
+                raise DataError(f"The label '{label}': {error}") from None
+            if not isinstance(formula, Is):
+                return formula
+            number = formula.choice
+            values |= formula.values
+        every = frozenset(range(len(self.choices[number].values)))
+        return Is(number, frozenset(values) if wanted else every - values)
+
+
+def _all_outputs(rules: Rules) -> list[str]:
+    found = [leaf for leaf in rules.leaves if leaf not in rules.unseen]
+    for choice in rules.choices[1:]:
+        if choice.is_plain:
+            found.append(choice.name)
+        elif choice.kind == "attribute":
+            found += [f"{choice.name} is {value}" for value in choice.values]
+    return found
+
+
+def _columns(rules: Rules, outputs: Sequence[str]) -> dict[int, list[int]]:
+    """Choice -> the columns of its logits, one a value (-1: none), or the one of its yes."""
+    found: dict[int, list[int]] = {}
+    for column, name in enumerate(outputs):
+        number = rules.number.get(name)
+        if name in rules.leaves:
+            own = found.setdefault(CLASS, [-1] * len(rules.leaves))
+            place = rules.leaves.index(name)
+        elif number is not None and rules.choices[number].is_plain:
+            own, place = found.setdefault(number, [-1]), 0
+        else:
+            number, place = _value(rules, name)
+            own = found.setdefault(number, [-1] * len(rules.choices[number].values))
+        if own[place] != -1:
+            raise UsageError(f"Two outputs are called '{name}'.")
+        own[place] = column
+    for number, own in found.items():
+        choice = rules.choices[number]
+        without = [v for v, c in zip(choice.values, own, strict=False) if c == -1]
+        if number == CLASS:
+            without = [leaf for leaf in without if leaf not in rules.unseen]
+        if without:
+            raise UsageError(
+                f"The outputs lack '{without[0]}' of '{choice.name}'. All values need one, but for "
+                "classes under `unseen`."
+            )
+    return found
+
+
+def _value(rules: Rules, name: str) -> tuple[int, int]:
+    attribute, _, value = name.partition(" is ")
+    number = rules.number.get(attribute)
+    if number is not None and value in rules.choices[number].values:
+        return number, rules.choices[number].values.index(value)
+    known = [*rules.leaves, *rules.number]
+    raise UsageError(f"There is no class, tag or attribute '{name}'{hint(name, known)}")
+
+
+def _filled(logits: Tensor, columns: Sequence[int], count: int) -> Tensor:
+    """Logits by value; a leaf without one gets what the others have on average."""
+    if -1 not in columns:
+        return logits[:, list(columns)]
+    with_one = logits[:, [column for column in columns if column != -1]]
+    mean = with_one.logsumexp(1, keepdim=True) - math.log(with_one.shape[1])
+    pieces = [mean if column == -1 else logits[:, column, None] for column in columns]
+    return torch.cat(pieces, 1)

@@ -1,0 +1,316 @@
+"""A distribution over answers taken apart into choices that rules tie together.
+
+Exactness follows from how it is taken apart. What is tied to the leaf alone (the attributes of
+classes) is summed out leaf by leaf, whatever their number (K); what a single count ties together
+goes by counts; any other group becomes a table of worlds (W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kenspeckle.errors import UsageError
+from kenspeckle.knowledge.counted import Counted
+from kenspeckle.knowledge.draft import Rule
+from kenspeckle.knowledge.formulas import Choice, Clause, Is, given, is_count
+from kenspeckle.knowledge.names import CLASS
+from kenspeckle.knowledge.worlds import MOST_WORLDS, REFUSED, Tie, Worlds, broken, permitted
+
+
+@dataclass(frozen=True)
+class Part:
+    """A group of choices and how it is reckoned.
+
+    Args:
+        form: `K`, `W` or `count`.
+        order: its choices, in the order of the values that `best` returns.
+        module: with `log_z` and `best`.
+    """
+
+    form: str
+    order: tuple[int, ...]
+    module: Star | Counted | Free
+
+
+class Star(nn.Module):
+    """Worlds of a core, and choices that hang on the leaf alone, summed out for each leaf.
+
+    Args:
+        worlds: of the core; the leaf is among its choices if anything hangs on it.
+        hanging: choice -> (L, values) log factors: 0, minus the strength of what is broken, or
+            `REFUSED`.
+        offsets: choice -> the number of its first atom.
+    """
+
+    def __init__(
+        self, worlds: Worlds, hanging: Mapping[int, Tensor], offsets: Mapping[int, int]
+    ) -> None:
+        super().__init__()
+        self.worlds, self.hanging = worlds, tuple(hanging)
+        self.starts = [offsets[choice] for choice in self.hanging]
+        for number, choice in enumerate(self.hanging):
+            self.register_buffer(f"factors{number}", hanging[choice], persistent=False)
+        self.leaf_at = offsets[CLASS] if self.hanging else -1
+
+    def log_z(self, log_p: Tensor) -> Tensor:
+        """(B,) log of the sum over all that is permitted."""
+        return self.worlds.log_z(self._with(log_p, best=False))
+
+    def best(self, log_p: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """(B, k) scores, best first, and (B, k, n) values: core first, then what hangs on it."""
+        scores, core = self.worlds.best(self._with(log_p, best=True), k)
+        if not self.hanging:
+            return scores, core
+        leaf = core[:, :, self.worlds.order.index(CLASS)]
+        tables = [self._options(log_p, number)[0] for number in range(len(self.hanging))]
+        own = [_of_leaf(table, leaf) for table in tables]  # (B, k, values) each
+        if k == 1:
+            values = [table.argmax(2, keepdim=True) for table in own]
+            return scores, torch.cat([core, *values], 2)
+        rest = scores - sum(table.max(2).values for table in own)
+        joint, values_ = own[0].sort(2, descending=True)
+        joint, chosen = joint[..., :k], values_[..., :k, None]
+        for table in own[1:]:
+            joint, chosen = _merged(joint, chosen, table, k)
+        total = (rest[..., None] + joint).flatten(1)  # k worlds times k ways of each hold the best
+        found, place = total.topk(min(k, total.shape[1]), 1)
+        ways = joint.shape[2]
+        whole = torch.cat([core[:, :, None].expand(-1, -1, ways, -1), chosen], 3).flatten(1, 2)
+        return found, whole.gather(1, place[..., None].expand(-1, -1, whole.shape[2]))
+
+    def _options(self, log_p: Tensor, number: int) -> tuple[Tensor, int]:
+        """(B, L, values) log p of each value under each leaf."""
+        factors: Tensor = getattr(self, f"factors{number}")
+        start = self.starts[number]
+        return log_p[:, None, start : start + factors.shape[1]] + factors, start
+
+    def _with(self, log_p: Tensor, best: bool) -> Tensor:
+        """log p with what hangs on each leaf added to it."""
+        if not self.hanging:
+            return log_p
+        sums = torch.zeros(len(log_p), 1, dtype=log_p.dtype, device=log_p.device)
+        for number in range(len(self.hanging)):
+            options, _ = self._options(log_p, number)
+            sums = sums + (options.max(2).values if best else options.logsumexp(2))
+        leaves = sums.shape[1]
+        at = self.leaf_at
+        parts = (log_p[:, :at], log_p[:, at : at + leaves] + sums, log_p[:, at + leaves :])
+        return torch.cat(parts, 1).clamp(min=REFUSED)
+
+
+def _of_leaf(table: Tensor, leaf: Tensor) -> Tensor:
+    return table.gather(1, leaf[..., None].expand(-1, -1, table.shape[2]))
+
+
+class Free(nn.Module):
+    """Choices that no rule speaks of: each has its own best.
+
+    Args:
+        order: the choices.
+        sizes: choice -> how many values it has.
+        offsets: choice -> the number of its first atom.
+    """
+
+    places: Tensor
+    beyond: Tensor
+
+    def __init__(
+        self, order: Sequence[int], sizes: Mapping[int, int], offsets: Mapping[int, int]
+    ) -> None:
+        super().__init__()
+        most = max(sizes[choice] for choice in order)
+        values = torch.arange(most)[None]
+        starts = torch.tensor([offsets[choice] for choice in order])[:, None]
+        count = torch.tensor([sizes[choice] for choice in order])[:, None]
+        self.register_buffer("beyond", values >= count, persistent=False)
+        self.register_buffer("places", starts + values.minimum(count - 1), persistent=False)
+
+    def log_z(self, log_p: Tensor) -> Tensor:
+        """(B,) log of the sum over all values of all choices."""
+        return self._tables(log_p).logsumexp(2).sum(1)
+
+    def best(self, log_p: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """(B, k) scores, best first, and (B, k, n) values."""
+        tables = self._tables(log_p)
+        if k == 1:
+            found, values = tables.max(2)
+            return found.sum(1, keepdim=True), values[:, None]
+        joint, values = tables[:, :1].topk(min(k, tables.shape[2]), 2)
+        chosen = values[..., None]
+        for at in range(1, tables.shape[1]):
+            joint, chosen = _merged(joint, chosen, tables[:, None, at], k)
+        return joint[:, 0], chosen[:, 0]
+
+    def _tables(self, log_p: Tensor) -> Tensor:
+        return log_p[:, self.places].masked_fill(self.beyond, REFUSED)
+
+
+def _merged(joint: Tensor, chosen: Tensor, table: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best ways of what was so far and one more choice."""
+    ways, values = joint.shape[2], table.shape[2]
+    total = (joint[..., None] + table[:, :, None]).flatten(2)
+    found, place = total.topk(min(k, ways * values), 2)
+    before = chosen.gather(2, (place // values)[..., None].expand(-1, -1, -1, chosen.shape[3]))
+    return found, torch.cat([before, (place % values)[..., None]], 3)
+
+
+def planned(
+    choices: Sequence[Choice],
+    rules: Sequence[Rule],
+    clauses: Sequence[tuple[Clause, ...] | None],
+    told: Mapping[int, int | None],
+    offsets: Mapping[int, int],
+) -> list[Part]:
+    """The parts of the distribution, for side columns that say these values.
+
+    Args:
+        told: choice -> value of each side column, None where nobody told it: rules that speak of
+            it are left out then.
+
+    Raises:
+        UsageError: rules tie so much together that no exact algorithm here can hold it.
+    """
+    sizes = {i: len(choice.values) for i, choice in enumerate(choices) if i not in told}
+    ties = _ties(rules, clauses, told)
+    core, pairs = _split(ties, sizes)
+    hanging: dict[int, list[Tie]] = {}
+    for choice, tie in pairs:
+        hanging.setdefault(choice, []).append(tie)
+    groups = _groups(core, [choice for choice in sizes if choice not in hanging])
+    group_of = {choice: at for at, group in enumerate(groups) for choice in group}
+    ties_of: list[list[Tie]] = [[] for _ in groups]
+    for tie in core:
+        ties_of[group_of[min(tie.choices)] if tie.choices else 0].append(tie)
+    parts, free = [], []
+    for group, own in zip(groups, ties_of, strict=True):
+        if len(group) == 1 and not own and group != [CLASS]:
+            free += group
+            continue
+        counted = _alone(own, group, sizes, offsets)
+        if counted is not None:
+            parts.append(Part("count", counted.order, counted))
+            continue
+        worlds = _worlds(group, own, sizes, offsets, choices)
+        extra = _factors(hanging, sizes) if CLASS in group else {}
+        form = "K" if len(group) == 1 else "W"
+        parts.append(Part(form, (*worlds.order, *extra), Star(worlds, extra, offsets)))
+    if free:
+        parts.append(Part("K", tuple(free), Free(free, sizes, offsets)))
+    return parts
+
+
+def _ties(
+    rules: Sequence[Rule],
+    clauses: Sequence[tuple[Clause, ...] | None],
+    told: Mapping[int, int | None],
+) -> list[Tie]:
+    ties = []
+    for number, (rule, own) in enumerate(zip(rules, clauses, strict=True)):
+        if own is not None:
+            left = tuple(given(own, told))
+            if not left:
+                continue
+            count = rule.formula if is_count(rule.formula) and len(left) == len(own) else None
+            ties.append(Tie(left, count, rule.strength, number))  # type: ignore[arg-type]
+        else:
+            ties.append(Tie(None, rule.formula, rule.strength, number))  # type: ignore[arg-type]
+    return ties
+
+
+def _split(
+    ties: Sequence[Tie], sizes: Mapping[int, int]
+) -> tuple[list[Tie], list[tuple[int, Tie]]]:
+    """Ties of the core, and those between the leaf and one choice that nothing else ties."""
+    pairs: list[tuple[int, Tie]] = []
+    core: list[Tie] = []
+    with_leaf: set[int] = set()
+    bound: set[int] = set()
+    for tie in ties:
+        if len(tie.choices) == 2 and CLASS in tie.choices:
+            with_leaf |= tie.choices - {CLASS}
+        elif len(tie.choices) > 1:
+            bound |= tie.choices
+    hanging = with_leaf - bound
+    for tie in ties:
+        others = tie.choices - {CLASS}
+        if len(others) == 1 and others <= hanging:
+            pairs.append((next(iter(others)), tie))
+        else:
+            core.append(tie)
+    return core, pairs
+
+
+def _groups(ties: Sequence[Tie], choices: Sequence[int]) -> list[list[int]]:
+    """Choices joined by ties, each group in order."""
+    group_of = {choice: {choice} for choice in choices}
+    for tie in ties:
+        joined = set().union(*(group_of[choice] for choice in tie.choices))
+        for choice in joined:
+            group_of[choice] = joined
+    seen: dict[int, list[int]] = {}
+    for choice in choices:
+        seen.setdefault(id(group_of[choice]), sorted(group_of[choice]))
+    return list(seen.values())
+
+
+def _alone(
+    ties: Sequence[Tie], group: Sequence[int], sizes: Mapping[int, int], offsets: Mapping[int, int]
+) -> Counted | None:
+    """The count that alone ties a group of yes-or-no choices together, if that is how it is."""
+    if len(ties) != 1 or ties[0].count is None or ties[0].strength is not None or len(group) < 2:
+        return None
+    count = ties[0].count
+    literals = [part for part in count.parts if isinstance(part, Is)]
+    spoken = [part.choice for part in literals]
+    if len(set(spoken)) < len(spoken) or any(len(part.values) != 1 for part in literals):
+        return None
+    if any(sizes[choice] != 2 for choice in group):
+        return None
+    return Counted(count, offsets)
+
+
+def _worlds(
+    group: Sequence[int],
+    ties: Sequence[Tie],
+    sizes: Mapping[int, int],
+    offsets: Mapping[int, int],
+    choices: Sequence[Choice],
+) -> Worlds:
+    own = {choice: sizes[choice] for choice in group}
+    found = permitted(ties, own)
+    if found is None:
+        names = ", ".join(choices[choice].name for choice in group[:5])
+        raise UsageError(
+            f"The rules tie {len(group)} choices together ({names}, ...) with more than "
+            f"{MOST_WORLDS} permitted worlds. Fewer rules that join them, or 'strength' on those "
+            "that join the most, would take them apart."
+        )
+    order, rows = found
+    if not len(rows):
+        raise UsageError("What is told beside the image and the rules leave no answer at all.")
+    place = {choice: at for at, choice in enumerate(order)}
+    weights = np.zeros(len(rows))
+    for tie in ties:
+        if tie.strength is not None:
+            weights -= tie.strength * broken(tie, rows, place)
+    return Worlds(order, rows, weights, offsets, sizes)
+
+
+def _factors(hanging: Mapping[int, Sequence[Tie]], sizes: Mapping[int, int]) -> dict[int, Tensor]:
+    """(L, values) of each choice that hangs on the leaf."""
+    found = {}
+    for choice, ties in hanging.items():
+        leaves, values = np.divmod(np.arange(sizes[CLASS] * sizes[choice]), sizes[choice])
+        rows = np.stack([leaves, values], 1).astype(np.int16)
+        factors = np.zeros(len(rows))
+        for tie in ties:
+            wrong = broken(tie, rows, {CLASS: 0, choice: 1})
+            factors[wrong] -= -REFUSED if tie.strength is None else tie.strength
+        table = factors.reshape(sizes[CLASS], sizes[choice]).clip(REFUSED)
+        found[choice] = torch.from_numpy(table).float()
+    return found

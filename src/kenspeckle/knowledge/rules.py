@@ -1,0 +1,257 @@
+"""A rules file, read and checked: what people know before any image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from kenspeckle.errors import DataError
+from kenspeckle.knowledge.compiled import Compiled
+from kenspeckle.knowledge.draft import Cost, Draft, Prior, Rule
+from kenspeckle.knowledge.forms import FORMS, Form
+from kenspeckle.knowledge.forms.mirror import Mirrored
+from kenspeckle.knowledge.formulas import Choice, Clause, Is, TooTangled, clauses_of, is_count
+from kenspeckle.knowledge.names import CLASS, NOTHING, hint
+from kenspeckle.knowledge.problems import Place, Problem, RulesError, errors_of
+from kenspeckle.knowledge.proof import proven
+from kenspeckle.knowledge.source import SourceError, Table, Text, read
+
+VERSION = "1"
+HEAD = "ken-rules"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a rules file says.
+
+    Args:
+        file: the name that messages say.
+        text: the whole file, which travels in the model file.
+        choices: the leaves first, then attributes, tags and side columns.
+        below: class name -> the leaves below it; a leaf has itself.
+        parents: class name -> the names right above it, each with its place.
+        rules: in the order of the file.
+        clauses: of each rule, in that order; None where a count would take too many.
+        unseen: leaves without images.
+        places: name -> where it is given.
+        warnings: what is worth a look.
+    """
+
+    file: str
+    text: str
+    choices: tuple[Choice, ...]
+    below: Mapping[str, frozenset[int]]
+    parents: Mapping[str, Mapping[str, Place]]
+    rules: tuple[Rule, ...]
+    clauses: tuple[tuple[Clause, ...] | None, ...]
+    unseen: tuple[str, ...] = ()
+    costs: tuple[Cost, ...] = ()
+    priors: tuple[Prior, ...] = ()
+    mirrored: tuple[Mirrored, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """The classes that an image can be."""
+        return () if self.choices[CLASS].values == (NOTHING,) else self.choices[CLASS].values
+
+    @property
+    def known(self) -> tuple[int, ...]:
+        """The choices that are told: side columns."""
+        return tuple(i for i, choice in enumerate(self.choices) if choice.kind == "known")
+
+    @cached_property
+    def number(self) -> Mapping[str, int]:
+        """Choice name -> its number."""
+        return {choice.name: i for i, choice in enumerate(self.choices)}
+
+    @classmethod
+    def load(cls, path: str | Path) -> Rules:
+        """Read a file and check it.
+
+        Raises:
+            RulesError: with every fault found, each with its line.
+            DataError: the file cannot be read.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text("utf-8-sig")
+        except UnicodeDecodeError:
+            raise DataError(f"{path} is no UTF-8 text. Save it as UTF-8.") from None
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+        return cls.parse(text, path.name, path.parent)
+
+    @classmethod
+    def parse(cls, text: str, file: str = "rules.yaml", folder: Path | None = None) -> Rules:
+        """Read a text and check it.
+
+        Args:
+            folder: where tables that it names lie.
+
+        Raises:
+            RulesError: with every fault found.
+        """
+        rules = cls.drafted(text, file, folder)
+        problems = proven(rules)
+        if errors_of(problems):
+            raise RulesError(file, [*rules.warnings, *problems])
+        return replace(rules, warnings=(*rules.warnings, *problems))
+
+    @classmethod
+    def drafted(cls, text: str, file: str = "rules.yaml", folder: Path | None = None) -> Rules:
+        """Read a text, without asking whether its rules can hold together.
+
+        Raises:
+            RulesError: a section, a name or a sentence is wrong.
+        """
+        draft = Draft(folder)
+        try:
+            table = read(text)
+        except SourceError as error:
+            raise RulesError(file, [error.problem]) from None
+        _read_sections(table, draft)
+        clauses = _clauses(draft)
+        if errors_of(draft.problems):
+            raise RulesError(file, draft.problems)
+        return cls(
+            file=file,
+            text=text,
+            choices=tuple(draft.names.choices),
+            below=_below(draft),
+            parents=draft.edges,
+            rules=tuple(draft.rules),
+            clauses=clauses,
+            unseen=tuple(draft.unseen),
+            places=draft.names.places,
+            warnings=tuple(draft.problems),
+            **{  # type: ignore[arg-type]
+                name: tuple(draft.extras.get(section, ()))
+                for name, section in (("costs",) * 2, ("priors",) * 2, ("mirrored", "mirror"))
+            },
+        )
+
+    def compile(self, outputs: Sequence[str] | None = None) -> Compiled:
+        """The distribution over answers, for logits that stand for these names.
+
+        Args:
+            outputs: what each logit is, in order: leaves (all that have images), tags, plain
+                attributes, or `shape is octagon` for a value of another; None is all of them in
+                the order of the file.
+
+        Raises:
+            UsageError: a name is not known, or leaves are missing.
+        """
+        return Compiled(self, outputs)
+
+
+def _read_sections(table: Table, draft: Draft) -> None:
+    known = [HEAD, *FORMS]
+    sections = {}
+    for key, value in table:
+        if key.text == HEAD:
+            if not (isinstance(value, Text) and value.text == VERSION):
+                words = f"This is version {value}; version {VERSION} is read."
+                draft.problem("E005", words, value.place)
+        elif key.text in FORMS:
+            sections[key.text] = value
+        else:
+            words = f"There is no section '{key.text}'{hint(key.text, known)} Sections: "
+            draft.problem("E006", words + ", ".join(FORMS) + ".", key.place)
+    forms: dict[str, Form] = {name: FORMS.load(name)() for name in FORMS if name in sections}
+    for name in ("classes", "unseen"):
+        if name in forms:
+            forms[name].declare(sections[name], draft)
+    _name_classes(draft)
+    for name, form in forms.items():
+        if name not in ("classes", "unseen"):
+            form.declare(sections[name], draft)
+    for name, form in forms.items():
+        form.state(sections[name], draft)
+    draft.rules = _named(draft.rules)
+
+
+def _name_classes(draft: Draft) -> None:
+    """Give each class its set of leaves, or note that they go in a circle."""
+    circle = _circle(draft.edges)
+    if circle is not None:
+        lines = [draft.names.places[name].line for name in circle]
+        words = (
+            f"The classes go in a circle: {' -> '.join([*circle, circle[0]])} (lines "
+            f"{', '.join(map(str, sorted(set(lines))))}). Take one of these steps out."
+        )
+        draft.problem("E102", words, draft.names.places[circle[0]])
+        draft.edges = {name: {} for name in draft.edges}
+    has_children = {parent for parents in draft.edges.values() for parent in parents}
+    leaves = [name for name in draft.edges if name not in has_children]
+    draft.names.set_leaves(leaves or [NOTHING])
+    for name, leaves_ in _below(draft).items():
+        draft.names.say(name, Is(CLASS, leaves_), draft.names.places[name])
+
+
+def _circle(edges: Mapping[str, Mapping[str, Place]]) -> list[str] | None:
+    done: set[str] = set()
+    for begin in edges:
+        stack = [(begin, iter(edges[begin]))] if begin not in done else []
+        path = [begin]
+        while stack:
+            name, rest = stack[-1]
+            above = next(rest, None)
+            if above is None:
+                done.add(name)
+                stack.pop()
+                path.pop()
+            elif above in path:
+                return path[path.index(above) :]
+            elif above not in done:
+                stack.append((above, iter(edges.get(above, {}))))
+                path.append(above)
+    return None
+
+
+def _below(draft: Draft) -> dict[str, frozenset[int]]:
+    """The leaves below each name."""
+    found: dict[str, set[int]] = {name: set() for name in draft.edges}
+    for number, leaf in enumerate(draft.names.choices[CLASS].values):
+        above = [] if leaf == NOTHING else [leaf]
+        while above:
+            name = above.pop()
+            if number not in found[name]:
+                found[name].add(number)
+                above += draft.edges[name]
+    return {name: frozenset(leaves) for name, leaves in found.items()}
+
+
+def _named(rules: list[Rule]) -> list[Rule]:
+    lines = Counter(rule.place.line for rule in rules)
+    seen: set[str] = set()
+    found = []
+    for rule in rules:
+        line, column = rule.place
+        name = f"L{line}" if lines[line] == 1 else f"L{line}:{column}"
+        while name in seen:
+            name += "'"
+        seen.add(name)
+        found.append(replace(rule, name=name))
+    return found
+
+
+def _clauses(draft: Draft) -> tuple[tuple[Clause, ...] | None, ...]:
+    found: list[tuple[Clause, ...] | None] = []
+    for rule in draft.rules:
+        try:
+            found.append(tuple(clauses_of(rule.formula, draft.names.choices)))
+        except TooTangled:
+            if is_count(rule.formula):
+                found.append(None)
+                continue
+            words = "This sentence says too much at once. Write it as several rules."
+            draft.problem("E105", words, rule.place)
+            continue
+        if found[-1] == ():
+            draft.problem("W203", f"'{rule.words}' is true of every image.", rule.place)
+    return tuple(found)

@@ -1,0 +1,251 @@
+"""The distribution over answers against a sum over every world there is, on random rules files."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from kenspeckle.errors import DataError, UsageError
+from kenspeckle.knowledge.formulas import holds, worlds_of
+from kenspeckle.knowledge.problems import RulesError
+from kenspeckle.knowledge.rules import Rules
+
+LEAVES = ("ant", "bee", "cow", "doe")
+
+
+def random_text(random):
+    """A rules file with at most twelve choices."""
+    leaves = LEAVES[: random.integers(2, 5)]
+    tags = [f"t{i}" for i in range(random.integers(1, 6))]
+    lines = [f"classes: {{kind: [{leaves[0]}, {leaves[1]}], other: [{', '.join(leaves[2:])}]}}"]
+    plain = [f"p{i}" for i in range(random.integers(0, 3))]
+    lines.append("attributes:")
+    for name in plain:
+        key = random.choice(["always", "never", "usually 0.3", "usually 0.9"])
+        lines.append(f"  {name}: {{{key}: [{random.choice(leaves)}]}}")
+    lines.append(
+        f"  legs: {{one of: [a, b, c], values: {{{random.choice(leaves)}: [a, b], kind: c}}}}"
+    )
+    if "kind: c" in lines[-1] and leaves[0] in lines[-1].split("values")[1][:12]:
+        lines[-1] = f"  legs: {{one of: [a, b, c], values: {{{leaves[1]}: [a, b]}}}}"
+    lines.append(f"tags: [{', '.join(tags)}]")
+    lines.append("rules:")
+    names = [*leaves, *tags, *plain, "legs is a", "kind"]
+    for _ in range(random.integers(1, 5)):
+        a, b, c = random.choice(names, 3)
+        form = random.choice(
+            [f"never {a} and {b}", f"if {a} then {b} or {c}", f"if {a} and not {b} then {c}"]
+        )
+        strength = random.choice(["", f"strength: {random.uniform(0.5, 3):.2f}"])
+        if strength:
+            condition = form.removeprefix("never ") if form.startswith("never") else None
+            body = f"never: {condition}" if condition else _as_table(form)
+            lines.append(f"  - {{{body}, {strength}}}")
+        else:
+            lines.append(f"  - {form}")
+    if random.random() < 0.4:
+        size = int(random.integers(1, len(tags) + 1))
+        kind = random.choice(["exactly", "at most", "at least"])
+        number = (
+            int(random.integers(1, size + 1))
+            if kind != "at most"
+            else int(random.integers(0, size))
+        )
+        lines.append(f"  - {kind} {number} of [{', '.join(tags[:size])}]")
+    return "\n".join(lines)
+
+
+def _as_table(sentence):
+    condition, then = sentence.removeprefix("if ").split(" then ")
+    return f"if: {condition}, then: {then}"
+
+
+def random_rules(seed):
+    """The first file after this seed that can hold."""
+    random = np.random.default_rng(seed)
+    while True:
+        try:
+            return Rules.parse(random_text(random)), random
+        except RulesError:
+            continue
+
+
+class Brute:
+    """Every world with its log p, by the formulas alone, in float64."""
+
+    def __init__(self, rules, compiled, log_p):
+        self.worlds = list(worlds_of(rules.choices))
+        factors = np.zeros(len(self.worlds))
+        for at, world in enumerate(self.worlds):
+            for rule in rules.rules:
+                if not holds(rule.formula, world):
+                    factors[at] -= math.inf if rule.strength is None else rule.strength
+        starts = [compiled.offsets[c] for c in range(len(rules.choices))]
+        self.atoms = np.array(
+            [[s + v for s, v in zip(starts, w, strict=True)] for w in self.worlds]
+        )
+        self.factors = torch.from_numpy(factors)
+        self.log_p = log_p
+
+    def scores(self, allowed=None):
+        log_p = self.log_p
+        if allowed is not None:
+            log_p = log_p.masked_fill(~allowed, -math.inf)
+        return log_p[torch.from_numpy(self.atoms)].sum(1) + self.factors
+
+
+@pytest.fixture(params=range(40))
+def case(request):
+    rules, random = random_rules(request.param)
+    compiled = rules.compile()
+    logits = torch.from_numpy(random.normal(0, 2, (1, len(compiled.outputs)))).float()
+    logits.requires_grad_()
+    brute = Brute(rules, compiled, compiled.log_p(logits).double()[0])
+    return rules, compiled, logits, brute, random
+
+
+def test_what_is_permitted_sums_to_what_all_worlds_sum_to(case):
+    _, compiled, logits, brute, _ = case
+    wanted = brute.scores().logsumexp(0)
+    assert compiled.log_permitted(logits)[0].item() == pytest.approx(wanted.item(), abs=1e-4)
+
+
+def test_loss_and_gradient_of_what_was_seen(case):
+    rules, compiled, logits, brute, random = case
+    seen = torch.ones(1, compiled.atoms, dtype=torch.bool)
+    world = brute.worlds[int(random.choice(np.flatnonzero(np.isfinite(brute.factors.numpy()))))]
+    for choice in random.permutation(len(rules.choices))[:3]:
+        own = compiled._of(int(choice))
+        seen[0, own] = False
+        seen[0, own.start + world[choice]] = True
+    wanted = -brute.scores(seen[0]).logsumexp(0)
+    (by_worlds,) = torch.autograd.grad(wanted, logits, retain_graph=True)
+    loss = compiled.loss(logits, seen)
+    (found,) = torch.autograd.grad(loss, logits)
+    assert loss.item() == pytest.approx(wanted.item(), abs=1e-4)
+    assert torch.allclose(found, by_worlds, atol=1e-4)
+
+
+def test_marginals(case):
+    _, compiled, logits, brute, _ = case
+    shares = brute.scores().softmax(0).detach()
+    wanted = torch.zeros(compiled.atoms, dtype=torch.float64)
+    for share, atoms in zip(shares, brute.atoms, strict=True):
+        wanted[atoms] += share
+    assert torch.allclose(compiled.marginals(logits)[0].double(), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_the_best_answers_in_order(case, k):
+    rules, compiled, logits, brute, _ = case
+    scores = brute.scores().detach()
+    order = scores.argsort(descending=True)
+    possible = int(torch.isfinite(scores).sum())
+    wanted = (scores[order[:k]] - scores.logsumexp(0))[:possible].tolist()
+    (found,) = compiled.decode_best(logits, k=k)
+    assert [answer.log_p for answer in found] == pytest.approx(wanted, abs=1e-4)
+    told = [tuple(answer.values.values()) for answer in found]
+    assert len(set(told)) == len(told)
+    best = brute.worlds[int(order[0])]
+    assert told[0] == tuple(c.values[v] for c, v in zip(rules.choices, best, strict=True))
+
+
+def test_no_rules_is_plain_cross_entropy():
+    compiled = Rules.parse("classes: [a, b, c]").compile()
+    logits, truth = torch.randn(9, 3), torch.arange(9) % 3
+    loss = compiled.losses(logits, compiled.observed([("a", "b", "c")[t] for t in truth]))
+    assert torch.allclose(loss, torch.nn.functional.cross_entropy(logits, truth, reduction="none"))
+
+
+def test_a_parent_a_not_this_and_a_set_are_sums_over_their_leaves():
+    rules = Rules.parse("classes: {dog: [beagle, husky], cat: []}\ntags: [snow]")
+    compiled = rules.compile(["beagle", "husky", "cat", "snow"])
+    logits = torch.tensor([[0.5, 1.0, -1.0, 0.3]]).repeat(4, 1)
+    p = logits[0, :3].softmax(0)
+    seen = compiled.observed(["dog", "!husky", "husky|cat", {"class": "cat", "snow": True}])
+    wanted = [p[:2].sum(), p[0] + p[2], p[1] + p[2], p[2] * logits[0, 3].sigmoid()]
+    assert torch.allclose(compiled.losses(logits, seen), -torch.stack(wanted).log(), atol=1e-6)
+
+
+def test_a_label_that_breaks_a_rule_trains_by_plain_cross_entropy():
+    rules = Rules.parse("classes: [cat, car]\ntags: [night]\nrules: [never cat and night]")
+    compiled = rules.compile()
+    seen = compiled.observed([{"class": "cat", "night": True}, {"class": "car", "night": True}])
+    assert compiled.contradicts(seen).tolist() == [True, False]
+    logits = torch.zeros(2, 3)
+    assert torch.allclose(compiled.losses(logits, seen), torch.full((2,), 2 * math.log(2)))
+
+
+def test_what_is_told_beside_the_image_decides_which_rules_speak():
+    text = """
+    tags: [snow]
+    columns: {season: [summer, winter]}
+    rules:
+      - {if: snow, then: not summer}
+    """
+    compiled = Rules.parse(text).compile()
+    told = [{"season": "summer"}, {"season": "winter"}, {}]
+    answers = compiled.decode(torch.full((3, 1), 2.0), told)
+    assert [answer.values["snow"] for answer in answers] == ["no", "yes", "yes"]
+    assert answers[0].price == pytest.approx(2.0)
+    with pytest.raises(DataError, match="no value 'sumer', did you mean 'summer'"):
+        compiled.decode(torch.zeros(1, 1), [{"season": "sumer"}])
+
+
+def test_an_unseen_class_is_answered_by_its_attributes():
+    text = """
+    classes: {animal: [horse, tiger]}
+    attributes: {has stripes: {always: [tiger], never: [horse]}, has hooves: {always: [horse], never: [tiger]}}
+    unseen: {zebra: {is-a: animal, has stripes: yes, has hooves: yes}}
+    """
+    compiled = Rules.parse(text).compile()
+    logits = torch.tensor([[1.0, 0.0, 4.0, 4.0], [3.0, 0.0, -4.0, 4.0]])
+    said = [answer.values["class"] for answer in compiled.decode(logits)]
+    assert said == ["zebra", "horse"]
+
+
+def test_counts_need_no_table():
+    names = [f"t{i}" for i in range(60)]
+    text = f"tags: [{', '.join(names)}]\nrules:\n  - exactly 7 of: [{', '.join(names)}]"
+    compiled = Rules.parse(text).compile()
+    logits = torch.randn(3, 60)
+    answer = compiled.decode(logits)[0]
+    wanted = set(logits[0].topk(7).indices.tolist())
+    assert {i for i, name in enumerate(names) if answer.values[name] == "yes"} == wanted
+    p = logits[0].sigmoid().double()
+    ways = np.zeros(61)
+    ways[0] = 1
+    for share in p.tolist():
+        ways[1:] = ways[1:] * (1 - share) + ways[:-1] * share
+        ways[0] *= 1 - share
+    assert compiled.log_permitted(logits)[0].item() == pytest.approx(math.log(ways[7]), abs=1e-4)
+
+
+def test_random_logits_never_get_an_answer_that_breaks_a_rule():
+    rules, _ = random_rules(7)
+    compiled = rules.compile()
+    logits = torch.randn(2000, len(compiled.outputs)) * 20
+    for answer in compiled.decode(logits):
+        world = [c.values.index(answer.values[c.name]) for c in rules.choices]
+        assert all(holds(r.formula, world) for r in rules.rules if r.strength is None)
+
+
+def test_too_many_worlds_are_refused_with_the_choices_that_are_tied():
+    names = [f"t{i}" for i in range(40)]
+    pairs = "\n".join(f"  - if {a} then {b} or {names[0]}" for a, b in pairwise(names))
+    with pytest.raises(UsageError, match="tie 40 choices together"):
+        Rules.parse(f"tags: [{', '.join(names)}]\nrules:\n{pairs}").compile()
+
+
+def test_outputs_are_asked_for_by_name():
+    rules = Rules.parse("classes: [cat, car]\ntags: [night]")
+    with pytest.raises(UsageError, match="no class, tag or attribute 'cats', did you mean 'cat'"):
+        rules.compile(["cats", "car"])
+    with pytest.raises(UsageError, match="lack 'car'"):
+        rules.compile(["cat", "night"])
+    with pytest.raises(UsageError, match="compiled for 2 outputs"):
+        rules.compile(["cat", "car"]).decode(torch.zeros(1, 3))

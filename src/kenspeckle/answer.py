@@ -40,6 +40,7 @@ class Answer:
         places: what stands where, of tasks that say so.
         figures: what was measured of an image, by name, such as decibels.
         unsaid: places that were considered and are too unsure to be said.
+        rules: of an answer under rules, what they changed and why; see `knowledge/explained.py`.
     """
 
     path: str
@@ -53,6 +54,7 @@ class Answer:
     places: tuple[Place, ...] = ()
     unsaid: tuple[Place, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    rules: Mapping[str, Any] | None = None
 
     @property
     def probability(self) -> float:

@@ -199,7 +199,9 @@ def test_what_is_told_beside_the_image_decides_which_rules_speak():
 def test_an_unseen_class_is_answered_by_its_attributes():
     text = """
     classes: {animal: [horse, tiger]}
-    attributes: {has stripes: {always: [tiger], never: [horse]}, has hooves: {always: [horse], never: [tiger]}}
+    attributes:
+      has stripes: {always: [tiger], never: [horse]}
+      has hooves: {always: [horse], never: [tiger]}
     unseen: {zebra: {is-a: animal, has stripes: yes, has hooves: yes}}
     """
     compiled = Rules.parse(text).compile()
@@ -249,3 +251,20 @@ def test_outputs_are_asked_for_by_name():
         rules.compile(["cat", "night"])
     with pytest.raises(UsageError, match="compiled for 2 outputs"):
         rules.compile(["cat", "car"]).decode(torch.zeros(1, 3))
+
+
+def test_what_no_network_has_seen_makes_nothing_likelier():
+    text = """
+    classes: [cat, car, bus]
+    attributes: {has fur: {always: [cat]}, wheels: {one of: [4, 6], values: {car: 4}}}
+    tags: [night]
+    rules: [never cat and night]
+    """
+    compiled = Rules.parse(text).compile(["cat", "car", "bus"])
+    logits = torch.tensor([[1.0, 0.5, 0.2]])
+    assert compiled.log_permitted(logits).item() == pytest.approx(0, abs=1e-6)
+    marginals = compiled.marginals(logits)[0, :3]
+    assert torch.allclose(marginals, logits[0].softmax(0), atol=1e-6)
+    assert compiled.decode(logits)[0].values["class"] == "cat"
+    with pytest.raises(UsageError, match="'night', which has no output"):
+        compiled.loss(logits, compiled.observed([{"class": "car", "night": True}]))

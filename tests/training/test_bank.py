@@ -153,3 +153,11 @@ def test_a_head_is_chosen_by_name_and_a_wrong_name_is_told_the_nearest():
     assert [k.name for k in candidates("lda", targets, vectors, WIDTHS)] == ["lda"]
     with pytest.raises(UsageError, match="did you mean 'logistic'"):
         candidates("logistc", targets, vectors, WIDTHS)
+
+
+@pytest.mark.parametrize("solve", [logistic, shrinkage_lda, prototypes])
+def test_where_a_fold_has_one_class_only_that_one_is_answered(solve):
+    x = np.random.default_rng(0).normal(size=(6, 4))
+    weights, bias = solve(x, np.full(6, 1), 3)
+    said = (x @ weights.T + bias).argmax(1)
+    assert said.tolist() == [1] * 6

@@ -19,6 +19,8 @@ def explain(
         str | None, typer.Option("--label", help="The class to explain. [default: the likeliest]")
     ] = None,
     method: Annotated[str, typer.Option("--method", help="`ken list explanations`.")] = "grad-cam",
+    rules: options.RulesFile = None,
+    side: options.Side = "",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The PNG to write. [default: NAME-explained.png here]"),
@@ -34,17 +36,22 @@ def explain(
     Example:
 
         ken explain photo.jpg --model photos.ken
+
+        ken explain photo.jpg --model birds.ken --rules rules.yaml --side month=7
     """
     from kenspeckle.verbs.explain import explain as run
     from kenspeckle.verbs.model import load, packaged
+    from kenspeckle.verbs.predict import rules_for
 
     recogniser = load(model, expect_sha256) if model else packaged()
     picture = output or Path(f"{image.stem}-explained.png")
-    told = run(recogniser, image, picture, label, method)
+    under = rules_for(recogniser, rules, options.pairs(side, "--side"))
+    told = run(recogniser, image, picture, label, method, under)
     if json:
         found = {"path": str(image), "words": told.words, "nearest": dict(told.nearest)}
         places = [asdict(place) for place in told.places]
-        terminal.print_json({**found, "places": places, "picture": str(picture)})
+        rest = {"places": places, "rules": told.rules, "picture": str(picture)}
+        terminal.print_json({**found, **rest})
         return
     lines = [f"{image}: {told.words}", f"picture {picture}"]
     lines += [
@@ -52,5 +59,9 @@ def explain(
         f"{p.right:.0f}, {p.bottom:.0f}"
         for i, p in enumerate(told.places, 1)
     ]
+    if told.rules is not None:
+        from kenspeckle.knowledge.explained import lines_of
+
+        lines += lines_of(told.rules)
     lines += [f"alike   {path} ({label})" for path, label in told.nearest.items()]
     terminal.console.print("\n".join(lines), soft_wrap=True, markup=False)

@@ -28,6 +28,7 @@ COMMANDS = Catalogue(
         "identify": ("kenspeckle.cli.identify:identify", "who of those enrolled images show", {}),
         "verify": ("kenspeckle.cli.verify:verify", "whether two images show the same one", {}),
         "sample": ("kenspeckle.cli.sample:sample", "draw new images of a class", {}),
+        "rules": ("kenspeckle.cli.rules:rules", "write down what you know, and check it", {}),
         "report": ("kenspeckle.cli.report:report", "show the report of a run or a model file", {}),
         "list": ("kenspeckle.cli.list:list_", "what can be chosen: models, tasks, checks", {}),
         "cache": ("kenspeckle.cli.cache:cache", "show, limit or clear what is remembered", {}),

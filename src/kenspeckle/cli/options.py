@@ -35,6 +35,15 @@ ExpectSha256 = Annotated[
 ]
 
 
+RulesFile = Annotated[
+    Path | None, typer.Option("--rules", help="A rules file that every answer keeps.")
+]
+Side = Annotated[
+    str,
+    typer.Option("--side", help="What is known beside the image: month=7,region=alps."),
+]
+
+
 def pairs(text: str, option: str) -> dict[str, str]:
     """`a=b,c=d` -> {"a": "b", "c": "d"}.
 

@@ -28,6 +28,8 @@ def predict(
         float,
         typer.Option("--conf", min=0, max=1, help="Below this say `not sure` and claim no class."),
     ] = 0.0,
+    rules: options.RulesFile = None,
+    side: options.Side = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a CSV here.")] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -41,6 +43,8 @@ def predict(
         ken predict --model runs/train/exp/weights/best.ken new_photos/ --topk 3
 
         ken predict --model dates.ken "3 May 1999"
+
+        ken predict photo.jpg --model birds.ken --rules rules.yaml --side month=7
     """
     from kenspeckle.verbs.model import load, packaged
     from kenspeckle.verbs.predict import predict as run
@@ -55,7 +59,14 @@ def predict(
     named = _named(images, is_text)
     is_tagged = recogniser.bundle.config.task == "tag"
     with terminal.progress(quiet or json) as tell:
-        answers = run(recogniser, named, conf=conf, tell=tell)
+        answers = run(
+            recogniser,
+            named,
+            conf=conf,
+            rules=rules,
+            side=options.pairs(side, "--side"),
+            tell=tell,
+        )
     if output is not None:
         write_predictions(output, answers)
     if json:

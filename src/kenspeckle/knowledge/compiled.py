@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kenspeckle.errors import DataError, UsageError
+from kenspeckle.knowledge.explained import Explanation, explained
 from kenspeckle.knowledge.formulas import Choice, Formula, Is, choices_of, holds_in
 from kenspeckle.knowledge.names import CLASS, Names, hint
 from kenspeckle.knowledge.plan import Part, planned
@@ -58,7 +59,8 @@ class Compiled(nn.Module):
     """`Rules.compile`: takes logits (B, D), one for each of `outputs`.
 
     Leaves share one softmax, values of an attribute another, tags and plain attributes have a
-    sigmoid each. What has no logit is a coin that no network has seen: all its values alike.
+    sigmoid each. What has no logit is silent: it makes no answer likelier, and only has to leave
+    one that the rules permit.
 
     Args:
         rules: a file that was checked.
@@ -84,6 +86,7 @@ class Compiled(nn.Module):
         self.atoms = total
         self.outputs = tuple(_all_outputs(rules) if outputs is None else outputs)
         self.columns = _columns(rules, self.outputs)
+        self.silent = frozenset(self.offsets) - frozenset(self.columns)
         self._spoken = [sorted(choices_of(rule.formula)) for rule in rules.rules]
         self._hard = np.array([rule.strength is None for rule in rules.rules], dtype=bool)
         self._plans: dict[tuple[int | None, ...], list[Part]] = {}
@@ -114,8 +117,7 @@ class Compiled(nn.Module):
                 continue
             columns = self.columns.get(number)
             if columns is None:
-                flat = logits.new_full((1, len(choice.values)), -math.log(len(choice.values)))
-                pieces.append(flat.expand(len(logits), -1))
+                pieces.append(logits.new_zeros(len(logits), len(choice.values)))
             elif choice.is_plain:
                 yes = logits[:, columns]
                 pieces.append(F.logsigmoid(torch.cat([-yes, yes], 1)))
@@ -169,11 +171,18 @@ class Compiled(nn.Module):
 
         Args:
             observed: as `observed` returns.
+
+        Raises:
+            UsageError: something was seen of a choice that has no logit.
         """
+        for choice in self.silent:
+            if not bool(observed[:, self._of(choice)].all()):
+                name = self.choices[choice].name
+                raise UsageError(f"A label says something of '{name}', which has no output.")
         log_p = self.log_p(logits)
         seen = log_p.masked_fill(~observed.to(log_p.device), REFUSED)
         found = self._log_z(seen, told)
-        plain = torch.stack([seen[:, self._of(c)].logsumexp(1) for c in self.offsets]).sum(0)
+        plain = torch.stack([seen[:, self._of(c)].logsumexp(1) for c in self.columns]).sum(0)
         return -torch.where(found > REFUSED / 2, found, plain)
 
     def contradicts(self, observed: Tensor, told: Sequence[Told] = ()) -> Tensor:
@@ -229,6 +238,10 @@ class Compiled(nn.Module):
                         )
                         found[row].append(answer)
             return found
+
+    def explain(self, logits: Tensor, told: Told | None = None) -> Explanation:
+        """The answer to one image, (D,) or (1, D), and its reasons."""
+        return explained(self, logits, told)
 
     def broken(self, worlds: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(N, rules) which rules each world breaks, read off the rules themselves.
@@ -301,7 +314,7 @@ class Compiled(nn.Module):
             told = dict(zip(self.rules.known, full, strict=True))
             rules = self.rules
             self._plans[full] = planned(
-                self.choices, rules.rules, rules.clauses, told, self.offsets
+                self.choices, rules.rules, rules.clauses, told, self.offsets, self.silent
             )
             for number, part in enumerate(self._plans[full]):
                 self.add_module(f"plan{len(self._plans)}_{number}", part.module)

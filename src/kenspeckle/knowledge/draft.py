@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from kenspeckle.knowledge.formulas import Formula, Is
-from kenspeckle.knowledge.names import CLASS, Names, hint
+from kenspeckle.knowledge.names import CLASS, LONGEST, Names, shown, some
 from kenspeckle.knowledge.problems import Place, Problem
-from kenspeckle.knowledge.sentences import SentenceError, read_listed, read_sentence
+from kenspeckle.knowledge.sentences import SentenceError, read_sentence
 from kenspeckle.knowledge.source import Items, Node, Table, Text
 
 Found = TypeVar("Found")
@@ -82,6 +82,10 @@ class Draft:
         """Keep something that is no rule over single images."""
         self.extras.setdefault(form, []).append(node)
 
+    def kept(self, form: str, kind: type[Found]) -> tuple[Found, ...]:
+        """What `add` kept for a section."""
+        return tuple(item for item in self.extras.get(form, ()) if isinstance(item, kind))
+
     def add_rule(
         self,
         place: Place,
@@ -93,36 +97,68 @@ class Draft:
         """A rule; its name is found when all are there."""
         self.rules.append(Rule("", place, words, formula, strength, form))
 
+    def name(self, text: Text) -> Text | None:
+        """A name with single spaces, or None with the problem noted."""
+        name = tidy(text)
+        if not name.text:
+            self.problem("E108", "A name is missing here.", text.place)
+        elif len(name.text) > LONGEST:
+            words = f"{shown(name.text, 20)} has {len(name.text)} letters; a name has {LONGEST} "
+            words += "at most. Is a comma missing?"
+            self.problem("E108", words, text.place)
+        else:
+            return name
+        return None
+
+    def new_name(self, text: Text) -> Text | None:
+        """A name that means nothing yet, or None with the problem noted."""
+        name = self.name(text)
+        if name is not None and name.text == self.names.choices[CLASS].name:
+            words = f"'{name.text}' is what answers call the kind of thing in an image."
+            self.problem("E110", words + " Give this another name.", name.place)
+            return None
+        if name is not None and (name.text in self.edges or self.names.is_taken(name.text)):
+            other = self.names.places[name.text]
+            words = f"'{name.text}' is in use already (line {other.line}). Give one of both "
+            words += "another name, or take it out."
+            self.problem("E110", words, name.place, other)
+            return None
+        return name
+
     def sentence(self, node: Node, what: str) -> Formula | None:
         """The formula of a sentence, or None with the problem noted."""
         if not isinstance(node, Text):
-            self.problem("E105", f"{what} should be a sentence of one line.", node.place)
+            words = f"{what} should be a sentence, as 'night and not snow', found {_kind(node)}."
+            self.problem("E105", words, node.place)
             return None
-        return self._read(lambda: read_sentence(node, self.names))
-
-    def listed(self, node: Node) -> list[Formula]:
-        """The formulas of a list of sentences; those that cannot be read are noted and left out."""
-        items = node.items if isinstance(node, Items) else (node,)
-        found = (self._read(lambda item=item: read_listed(item, self.names)) for item in items)  # type: ignore[misc]
-        return [formula for some in found if some is not None for formula in some]
-
-    def _read(self, reading: Callable[[], Found]) -> Found | None:
         try:
-            return reading()
+            return read_sentence(node, self.names)
         except SentenceError as error:
             self.problems.append(error.problem)
             return None
 
+    def listed(self, node: Node) -> list[Formula | None]:
+        """The formulas of a list of sentences, or of one; None, noted, for what cannot be read."""
+        items = node.items if isinstance(node, Items) else (node,)
+        return [self.sentence(item, "What is counted") for item in items]
+
     def leaves(self, node: Node, what: str) -> frozenset[int] | None:
-        """The leaves that a class name, or several with `|`, stands for; None noted."""
+        """The leaves that a class name stands for; None, noted, where it is none."""
         if not isinstance(node, Text):
-            self.problem("E105", f"{what} should be the name of a class.", node.place)
+            words = f"{what} should be the name of a class, found {_kind(node)}."
+            self.problem("E105", words, node.place)
             return None
-        formula = self._read(lambda: read_sentence(node, self.names))
-        if formula is None:
+        name = tidy(node).text
+        formula = self.names.meaning(name)
+        if formula is None and self.names.number(name) is None:
+            near = self.names.hint(name, self.edges)
+            words = f"{what} should be a class; there is no {shown(name)}{near}"
+            if near == ".":
+                words += " Check its spelling, or add it to `classes`."
+            self.problem("E101", words, node.place)
             return None
         if not isinstance(formula, Is) or formula.choice != CLASS:
-            self.problem("E106", f"{what} should be a class; '{node.text}' is none.", node.place)
+            self.problem("E106", f"{what} should be a class; {shown(name)} is none.", node.place)
             return None
         return formula.values
 
@@ -135,13 +171,15 @@ class Draft:
         except ValueError:
             value = math.nan
         if not least <= value <= most or math.isinf(value):
-            found = f"'{node.text}'" if isinstance(node, Text) else "a list or a table"
             between = ""
             if least > -math.inf:
                 between = (
                     f" of {least:g} or more" if math.isinf(most) else f" from {least:g} to {most:g}"
                 )
-            self.problem("E107", f"{what} should be a number{between}, found {found}.", node.place)
+            words = f"{what} should be a number{between}, found {_kind(node)}."
+            if isinstance(node, Text) and "," in node.text:
+                words += " Write a point in place of the comma."
+            self.problem("E107", words, node.place)
             return None
         return value
 
@@ -150,9 +188,10 @@ class Draft:
         if isinstance(node, Text) and not node.text:
             return Table((), node.place)
         if not isinstance(node, Table):
-            self.problem(
-                "E108", f"{what} should be a table (name: what is said of it).", node.place
+            words = (
+                f"{what} should be a table, as {{name: what is said of it}}, found {_kind(node)}."
             )
+            self.problem("E108", words, node.place)
             return None
         return node
 
@@ -161,18 +200,34 @@ class Draft:
         if isinstance(node, Items):
             return node.items
         if not (isinstance(node, Text) and not node.text):
-            self.problem("E108", f"{what} should be a list, found something else.", node.place)
+            words = f"{what} should be a list, as [one, two], found {_kind(node)}."
+            self.problem("E108", words, node.place)
         return ()
 
-    def texts(self, node: Node, what: str) -> list[Text]:
-        """The members of a list that are plain texts, spaces joined; others are noted."""
+    def texts(self, node: Node, what: str, least: int = 0) -> list[Text]:
+        """The members of a list that are names; others are noted, and that there are too few."""
         found = []
-        for item in self.items(node, what):
-            if isinstance(item, Text) and item.text:
-                found.append(tidy(item))
+        items = self.items(node, what)
+        if len(items) < least and (isinstance(node, Items) or not str(node)):
+            words = f"{what} should be at least {least}, as [one, two], found {len(items)}."
+            self.problem("E108", words, node.place)
+        for item in items:
+            if isinstance(item, Text):
+                name = self.name(item)
+                found += [] if name is None else [name]
             else:
-                self.problem("E108", f"{what} should hold plain names.", item.place)
+                words = f"{what} should hold names, each by itself, found {_kind(item)}."
+                self.problem("E108", words, item.place)
         return found
+
+    def no_value(self, name: str, number: int, found: Node) -> None:
+        """Note that a choice has no such value."""
+        values = self.names.choices[number].values
+        if not values:
+            return  # noted already
+        near = self.names.hint(found.text, values) if isinstance(found, Text) else "."
+        words = f"{shown(name)} has no value {_kind(found)}{near} It has: {some(values)}."
+        self.problem("E101", words, found.place)
 
     def known_keys(
         self, table: Table, keys: Sequence[str], what: str
@@ -182,10 +237,18 @@ class Draft:
             if key.text in keys:
                 yield key, value
             else:
-                words = f"{what} knows no '{key.text}'{hint(key.text, keys)} It knows: "
-                self.problem("E109", words + ", ".join(keys) + ".", key.place)
+                near = self.names.hint(key.text, keys)
+                words = f"{what} has no {shown(key.text)}{near} It may have: {', '.join(keys)}."
+                self.problem("E109", words, key.place)
 
 
 def tidy(text: Text) -> Text:
     """The text with single spaces."""
-    return Text(" ".join(text.text.split()), text.place)
+    return replace(text, text=" ".join(text.text.split()))
+
+
+def _kind(node: Node) -> str:
+    """What a person sees there."""
+    if isinstance(node, Text):
+        return shown(node.text) if node.text else "nothing"
+    return "a list" if isinstance(node, Items) else "a table"

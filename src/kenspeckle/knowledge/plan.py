@@ -8,6 +8,7 @@ goes by counts; any other group becomes a table of worlds (W).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,13 +46,20 @@ class Star(nn.Module):
         hanging: choice -> (L, values) log factors: 0, minus the strength of what is broken, or
             `REFUSED`.
         offsets: choice -> the number of its first atom.
+        silent: choices of which no network says anything: the best of their values counts, not
+            the sum, so that they make nothing likelier.
     """
 
     def __init__(
-        self, worlds: Worlds, hanging: Mapping[int, Tensor], offsets: Mapping[int, int]
+        self,
+        worlds: Worlds,
+        hanging: Mapping[int, Tensor],
+        offsets: Mapping[int, int],
+        silent: AbstractSet[int],
     ) -> None:
         super().__init__()
         self.worlds, self.hanging = worlds, tuple(hanging)
+        self.silent = [choice in silent for choice in hanging]
         self.starts = [offsets[choice] for choice in self.hanging]
         for number, choice in enumerate(self.hanging):
             self.register_buffer(f"factors{number}", hanging[choice], persistent=False)
@@ -96,7 +104,8 @@ class Star(nn.Module):
         sums = torch.zeros(len(log_p), 1, dtype=log_p.dtype, device=log_p.device)
         for number in range(len(self.hanging)):
             options, _ = self._options(log_p, number)
-            sums = sums + (options.max(2).values if best else options.logsumexp(2))
+            only = best or self.silent[number]
+            sums = sums + (options.max(2).values if only else options.logsumexp(2))
         leaves = sums.shape[1]
         at = self.leaf_at
         parts = (log_p[:, :at], log_p[:, at : at + leaves] + sums, log_p[:, at + leaves :])
@@ -118,11 +127,17 @@ class Free(nn.Module):
 
     places: Tensor
     beyond: Tensor
+    is_silent: Tensor
 
     def __init__(
-        self, order: Sequence[int], sizes: Mapping[int, int], offsets: Mapping[int, int]
+        self,
+        order: Sequence[int],
+        sizes: Mapping[int, int],
+        offsets: Mapping[int, int],
+        silent: AbstractSet[int],
     ) -> None:
         super().__init__()
+        self.register_buffer("is_silent", torch.tensor([c in silent for c in order]))
         most = max(sizes[choice] for choice in order)
         values = torch.arange(most)[None]
         starts = torch.tensor([offsets[choice] for choice in order])[:, None]
@@ -132,7 +147,8 @@ class Free(nn.Module):
 
     def log_z(self, log_p: Tensor) -> Tensor:
         """(B,) log of the sum over all values of all choices."""
-        return self._tables(log_p).logsumexp(2).sum(1)
+        tables = self._tables(log_p)
+        return torch.where(self.is_silent, tables.max(2).values, tables.logsumexp(2)).sum(1)
 
     def best(self, log_p: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """(B, k) scores, best first, and (B, k, n) values."""
@@ -165,12 +181,14 @@ def planned(
     clauses: Sequence[tuple[Clause, ...] | None],
     told: Mapping[int, int | None],
     offsets: Mapping[int, int],
+    silent: AbstractSet[int] = frozenset(),
 ) -> list[Part]:
     """The parts of the distribution, for side columns that say these values.
 
     Args:
         told: choice -> value of each side column, None where nobody told it: rules that speak of
             it are left out then.
+        silent: choices without a logit.
 
     Raises:
         UsageError: rules tie so much together that no exact algorithm here can hold it.
@@ -191,16 +209,16 @@ def planned(
         if len(group) == 1 and not own and group != [CLASS]:
             free += group
             continue
-        counted = _alone(own, group, sizes, offsets)
+        counted = _alone(own, group, sizes, offsets, silent)
         if counted is not None:
             parts.append(Part("count", counted.order, counted))
             continue
-        worlds = _worlds(group, own, sizes, offsets, choices)
+        worlds = _worlds(group, own, sizes, offsets, choices, silent)
         extra = _factors(hanging, sizes) if CLASS in group else {}
         form = "K" if len(group) == 1 else "W"
-        parts.append(Part(form, (*worlds.order, *extra), Star(worlds, extra, offsets)))
+        parts.append(Part(form, (*worlds.order, *extra), Star(worlds, extra, offsets, silent)))
     if free:
-        parts.append(Part("K", tuple(free), Free(free, sizes, offsets)))
+        parts.append(Part("K", tuple(free), Free(free, sizes, offsets, silent)))
     return parts
 
 
@@ -259,10 +277,20 @@ def _groups(ties: Sequence[Tie], choices: Sequence[int]) -> list[list[int]]:
 
 
 def _alone(
-    ties: Sequence[Tie], group: Sequence[int], sizes: Mapping[int, int], offsets: Mapping[int, int]
+    ties: Sequence[Tie],
+    group: Sequence[int],
+    sizes: Mapping[int, int],
+    offsets: Mapping[int, int],
+    silent: AbstractSet[int],
 ) -> Counted | None:
     """The count that alone ties a group of yes-or-no choices together, if that is how it is."""
-    if len(ties) != 1 or ties[0].count is None or ties[0].strength is not None or len(group) < 2:
+    if (
+        len(ties) != 1
+        or silent & set(group)
+        or ties[0].count is None
+        or ties[0].strength is not None
+        or len(group) < 2
+    ):
         return None
     count = ties[0].count
     literals = [part for part in count.parts if isinstance(part, Is)]
@@ -280,6 +308,7 @@ def _worlds(
     sizes: Mapping[int, int],
     offsets: Mapping[int, int],
     choices: Sequence[Choice],
+    silent: AbstractSet[int],
 ) -> Worlds:
     own = {choice: sizes[choice] for choice in group}
     found = permitted(ties, own)
@@ -298,6 +327,12 @@ def _worlds(
     for tie in ties:
         if tie.strength is not None:
             weights -= tie.strength * broken(tie, rows, place)
+    heard = [at for at, choice in enumerate(order) if choice not in silent]
+    if len(heard) < len(order):  # of worlds that a network cannot tell apart the best one stays
+        best = np.argsort(-weights, kind="stable")
+        _, first = np.unique(rows[best][:, heard], axis=0, return_index=True)
+        kept = np.sort(best[first])
+        rows, weights = rows[kept], weights[kept]
     return Worlds(order, rows, weights, offsets, sizes)
 
 

@@ -8,14 +8,16 @@ a contradiction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from pysat.card import CardEnc, EncType
 from pysat.solvers import Solver
 
-from kenspeckle.knowledge.formulas import YES, Clause, Count, Is
-from kenspeckle.knowledge.names import CLASS
+from kenspeckle.knowledge.draft import Rule
+from kenspeckle.knowledge.formulas import YES, Clause, Count, Is, choices_of
+from kenspeckle.knowledge.names import CLASS, LONGEST, shown, some
 from kenspeckle.knowledge.problems import Place, Problem
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 SOLVER = "glucose4"
 MOST_OPTIONS = 5  # ways out of a contradiction that are told
+MOST_TRIED = 200  # sets of rules that are looked at to find them
+MOST_TOLD = 5  # classes that are named one by one
 MOST_FOR_FOLLOWING = (
     400  # rules; asking of each whether it follows takes the square of their number
 )
@@ -63,11 +67,14 @@ class Proof:
         assumed = [self.selectors[number] for number in numbers]
         return bool(self.solver.solve([*assumed, *(self.literal(part) for part in said)]))
 
-    def core(self, *said: Is) -> list[int]:
+    def core(self, *said: Is, selected: Iterable[int] | None = None) -> list[int]:
         """Numbers of rules that, with what is said, cannot hold together, and of which none can be
         left out; of rules that can hold, none.
+
+        Args:
+            selected: the rules that are asked about; None is all.
         """
-        if self.possible(*said):
+        if self.possible(*said, selected=selected):
             return []
         by_selector = {selector: number for number, selector in self.selectors.items()}
         found = [by_selector[part] for part in self.solver.get_core() or [] if part in by_selector]
@@ -77,25 +84,53 @@ class Proof:
                 found = fewer
         return sorted(found)
 
-    def corrections(self, core: Sequence[int], *said: Is) -> list[int]:
-        """The rules of a contradiction of which leaving out a single one helps; at most five."""
-        found = []
-        for number in core:
-            rest = [other for other in self.selectors if other != number]
-            if self.possible(*said, selected=rest):
-                found.append(number)
-        return found[:MOST_OPTIONS]
+    def cores(self, *said: Is) -> list[list[int]]:
+        """Contradictions that share no rule; without the rules of all of them the rest can hold."""
+        found: list[list[int]] = []
+        left = set(self.selectors)
+        while core := self.core(*said, selected=left):
+            found.append(core)
+            left -= set(core)
+        return found
 
-    def follows(self, number: int) -> bool:
-        """Whether a rule says nothing that the others do not force."""
-        rest = [other for other in self.selectors if other != number]
+    def corrections(
+        self, *said: Is, without: AbstractSet[int] = frozenset()
+    ) -> list[tuple[int, ...]]:
+        """The smallest sets of rules, each of which need only be left out for the rest to hold; at
+        most `MOST_OPTIONS`, those of few rules first.
+
+        Every such set has a rule of each contradiction, so it is sought from one contradiction to
+        the next (Reiter 1987, doi:10.1016/0004-3702(87)90062-2, section 4).
+
+        Args:
+            without: rules that are left out anyhow.
+        """
+        found: list[tuple[int, ...]] = []
+        queue: list[frozenset[int]] = [frozenset()]
+        for out in queue:  # which grows meanwhile
+            if any(out.issuperset(option) for option in found):
+                continue
+            core = self.core(*said, selected=self.selectors.keys() - without - out)
+            if not core and out:
+                found.append(tuple(sorted(out)))
+            queue += [more for more in (out | {number} for number in core) if more not in queue]
+            if len(found) == MOST_OPTIONS or len(queue) > MOST_TRIED:
+                break
+        return found
+
+    def forcing(self, number: int, others: Iterable[int]) -> list[int] | None:
+        """Some of these others from which a rule follows; None where it says more than they."""
+        found: set[int] = set()
+        selected = list(others)
         for clause in self.rules.clauses[number] or ((),):
-            if not clause:
-                return False
-            assumed = [self.selectors[other] for other in rest]
-            if self.solver.solve([*assumed, *(-self.literal(part) for part in clause)]):
-                return False
-        return True
+            against = [Is(p.choice, self._others(p)) for p in clause]
+            if not clause or self.possible(*against, selected=selected):
+                return None
+            found.update(self.core(*against, selected=selected))
+        return sorted(found)
+
+    def _others(self, part: Is) -> frozenset[int]:
+        return frozenset(range(len(self.rules.choices[part.choice].values))) - part.values
 
     def close(self) -> None:
         """Give the solver's memory back."""
@@ -104,11 +139,11 @@ class Proof:
     def literal(self, part: Is) -> int:
         """The number that says it; sets of many leaves get one of their own."""
         values, count = self.values[part.choice], len(self.rules.choices[part.choice].values)
-        if count == 2:
+        if count == 2 and len(part.values) == 1:
             return values[0] if YES in part.values else -values[0]
         if len(part.values) == 1:
             return values[next(iter(part.values))]
-        if len(part.values) == count - 1:
+        if part.values and len(part.values) == count - 1:
             (other,) = set(range(count)) - part.values
             return -values[other]
         if 2 * len(part.values) > count:
@@ -156,16 +191,15 @@ def proven(rules: Rules) -> list[Problem]:
     """
     proof = Proof(rules)
     try:
-        if not rules.leaves and not any(choice.kind == "tag" for choice in rules.choices):
-            words = "There are neither classes nor tags, so there is nothing to answer."
+        tags = [choice for choice in rules.choices if choice.kind == "tag"]
+        if not rules.leaves and not tags and not rules.texts:
+            words = "There are neither classes nor tags nor texts, so there is nothing to answer."
             return [Problem("E007", words, Place(1, 1))]
-        if not proof.possible():
-            return [_contradiction(proof)]
-        problems = [
-            _never(proof, number, leaf)
-            for number, leaf in enumerate(rules.leaves)
-            if not proof.possible(Is(CLASS, frozenset({number})))
-        ]
+        problems = _contradictions(proof, "")
+        if problems:
+            return problems
+        problems += _told_contradictions(proof)
+        problems += _never(proof)
         problems += _needless(proof)
         problems += _dull_tags(proof)
         return [*problems, *_alike(rules)]
@@ -173,46 +207,109 @@ def proven(rules: Rules) -> list[Problem]:
         proof.close()
 
 
-def _contradiction(proof: Proof) -> Problem:
-    core = proof.core()
-    rules = [proof.rules.rules[number] for number in core]
-    words = f"These {len(rules)} rules cannot all hold: {_listed(proof, core)}. "
-    if len(rules) == 1:
-        words = f"This rule can never hold: {_listed(proof, core)}. "
-    return Problem(
-        "E201",
-        words + _ways_out(proof, core),
-        rules[0].place,
-        tuple(rule.place for rule in rules[1:]),
-    )
+def _contradictions(proof: Proof, where: str, *said: Is) -> list[Problem]:
+    """E201 for each contradiction that shares no rule with another one."""
+    found = []
+    cores = proof.cores(*said)
+    for core in cores:
+        rules = [proof.rules.rules[number] for number in core]
+        first = "This rule" if len(rules) == 1 else f"These {len(rules)} rules"
+        told = f"{first} can never hold" if len(rules) == 1 else f"{first} cannot all hold"
+        if where:
+            told = f"{where}, {told[0].lower()}{told[1:]}"
+        others = {number for other in cores if other is not core for number in other}
+        words = f"{told}: {_listed(proof, core)}. {_ways_out(proof, *said, without=others)}"
+        places = tuple(rule.place for rule in rules[1:])
+        found.append(Problem("E201", words, rules[0].place, places))
+    return found
 
 
-def _never(proof: Proof, number: int, leaf: str) -> Problem:
-    said = Is(CLASS, frozenset({number}))
-    core = proof.core(said)
-    places = [proof.rules.rules[k].place for k in core]
-    kinds = _kinds(proof.rules, number, core)
+def _told_contradictions(proof: Proof) -> list[Problem]:
+    """E201 for values of side columns with which no answer is left."""
+    found = []
+    for number in proof.rules.known:
+        choice = proof.rules.choices[number]
+        groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+        for value in range(len(choice.values)):
+            cores = proof.cores(Is(number, frozenset({value})))
+            if cores:
+                groups.setdefault(tuple(map(tuple, cores)), []).append(value)
+        for values in groups.values():
+            named = some([shown(choice.values[value]) for value in values], MOST_TOLD)
+            said = Is(number, frozenset(values[:1]))
+            found += _contradictions(proof, f"Where '{choice.name}' is {named}", said)
+    return found
+
+
+def _never(proof: Proof) -> list[Problem]:
+    """E202, once for all classes that the same rules forbid."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for leaf in range(len(proof.rules.leaves)):
+        core = tuple(proof.core(_is(leaf)))
+        if core:
+            groups.setdefault(core, []).append(leaf)
+    found = []
+    for core, leaves in groups.items():
+        while leaves:
+            options = proof.corrections(_is(leaves[0]))
+            rests = [proof.selectors.keys() - set(option) for option in options]
+            alike = [
+                leaf
+                for leaf in leaves
+                if all(proof.possible(_is(leaf), selected=rest) for rest in rests)
+            ]
+            found.append(_forbidden(proof, core, alike))
+            leaves = [leaf for leaf in leaves if leaf not in alike]
+    return found
+
+
+def _is(leaf: int) -> Is:
+    return Is(CLASS, frozenset({leaf}))
+
+
+def _forbidden(proof: Proof, core: Sequence[int], leaves: Sequence[int]) -> Problem:
+    rules, name = proof.rules, proof.rules.leaves[leaves[0]]
+    kinds = _kinds(rules, leaves[0], core)
+    steps = "".join(f"; L{line} {name} is-a {kind}" for kind, line in kinds)
     words = (
-        f"'{leaf}' can never be answered: {_listed(proof, core)}{kinds}. "
-        f"{_ways_out(proof, core, said)}"
+        f"{_who(rules, leaves)} can never be answered: {_listed(proof, core)}{steps}. "
+        f"{_ways_out(proof, _is(leaves[0]))}"
     )
-    return Problem("E202", words, proof.rules.places[leaf], tuple(places))
+    if len(kinds) > 1:
+        words = f"{words.removesuffix('.')}, or take '{name}' out of one of these kinds."
+    places = tuple(rules.rules[number].place for number in core)
+    return Problem("E202", words, rules.places[name], places)
 
 
-def _kinds(rules: Rules, leaf: int, core: Sequence[int]) -> str:
-    """The steps of the tree by which a leaf is what the rules speak of."""
-    told = []
+def _who(rules: Rules, leaves: Sequence[int]) -> str:
+    """Some classes by the name of their kind, or one by one."""
+    if len(leaves) == len(rules.leaves):
+        return "None of the classes"
+    kind = next((kind for kind, below in rules.below.items() if below == set(leaves)), None)
+    if kind is not None and len(leaves) > 1:
+        return f"None of the classes of '{kind}'"
+    named = [f"'{rules.leaves[leaf]}'" for leaf in leaves]
+    return some(named, MOST_TOLD)
+
+
+def _kinds(rules: Rules, leaf: int, core: Sequence[int]) -> list[tuple[str, int]]:
+    """The kinds of a leaf that the rules speak of, each with the line of the first step to it."""
+    spoken = {
+        values
+        for number in core
+        for clause in rules.clauses[number] or ()
+        for part in clause
+        if part.choice == CLASS
+        for values in (part.values, _rest(rules, part.values))
+    }
+    found = []
     name = rules.leaves[leaf]
     for kind, leaves in rules.below.items():
-        spoken = any(
-            part.choice == CLASS and leaves in (part.values, _rest(rules, part.values))
-            for k in core
-            for clause in rules.clauses[k] or ()
-            for part in clause
-        )
-        if kind != name and leaf in leaves and spoken:
-            told.append(f"L{rules.places[name].line} {name} is-a {kind}")
-    return "".join(f"; {step}" for step in told)
+        if kind != name and leaf in leaves and leaves in spoken:
+            steps = rules.parents[name]
+            line = min(p.line for one, p in steps.items() if rules.below[one] <= leaves)
+            found.append((kind, line))
+    return found
 
 
 def _rest(rules: Rules, values: frozenset[int]) -> frozenset[int]:
@@ -221,44 +318,52 @@ def _rest(rules: Rules, values: frozenset[int]) -> frozenset[int]:
 
 def _listed(proof: Proof, core: Sequence[int]) -> str:
     rules = [proof.rules.rules[number] for number in core]
-    return "; ".join(f"{rule.name} {rule.words}" for rule in rules)
+    return "; ".join(f"{rule.name} {_words(rule)}" for rule in rules)
 
 
-def _ways_out(proof: Proof, core: Sequence[int], *said: Is) -> str:
-    options = [proof.rules.rules[number].name for number in proof.corrections(core, *said)]
+def _words(rule: Rule) -> str:
+    return rule.words if len(rule.words) <= LONGEST else f"{rule.words[:LONGEST]}..."
+
+
+def _ways_out(proof: Proof, *said: Is, without: AbstractSet[int] = frozenset()) -> str:
+    options = proof.corrections(*said, without=without)
     if not options:
-        return "Removing one of them is not enough, other rules contradict each other too."
-    if len(options) == 1:
-        return f"Remove or soften {options[0]} (strength: 2)."
-    return f"Remove or soften one of {', '.join(options)} (strength: 2)."
+        return "Too many rules contradict each other to say which to remove."
+    rules = proof.rules.rules
+    forms = {rules[number].form for option in options for number in option}
+    verb = "Remove or soften" if forms == {"rules"} else "Remove or change"
+    softer = []
+    if "rules" in forms:
+        softer.append("a softer rule has `strength: 2`")
+    if forms != {"rules"}:
+        softer.append("softer than `always` is `usually 0.9`")
+    named = [" and ".join(rules[number].name for number in option) for option in options]
+    which = named[0]
+    if len(named) > 1:
+        all_single = all(len(option) == 1 for option in options)
+        which = f"one of {', '.join(named)}" if all_single else ", or ".join(named)
+    return f"{verb} {which} ({'; '.join(softer)})."
 
 
 def _needless(proof: Proof) -> list[Problem]:
+    """W203: the last ones first, so that of two that say the same the first one stays."""
     rules = proof.rules
     if len(rules.rules) > MOST_FOR_FOLLOWING:
         return []
     found = []
-    for number, rule in enumerate(rules.rules):
-        if number in proof.selectors and rules.clauses[number] and proof.follows(number):
-            from_others = [k for k in _forcing(proof, number) if k != number]
-            names = " + ".join(rules.rules[k].name for k in from_others)
-            words = f"'{rule.words}' follows from {names or 'the classes'}; it may be left out."
-            found.append(Problem("W203", words, rule.place))
+    needed = dict(proof.selectors)
+    for number in sorted(needed, reverse=True):
+        if not rules.clauses[number]:
+            continue
+        del needed[number]
+        forcing = proof.forcing(number, needed)
+        if forcing is None:
+            needed[number] = proof.selectors[number]
+            continue
+        names = " + ".join(rules.rules[k].name for k in forcing) or "the classes"
+        words = f"{shown(rules.rules[number].words)} follows from {names}, so it may be left out."
+        found.append(Problem("W203", words, rules.rules[number].place))
     return found
-
-
-def _forcing(proof: Proof, number: int) -> list[int]:
-    """The rules from which the first clause of a rule follows."""
-    clause = (proof.rules.clauses[number] or ((),))[0]
-    choices = proof.rules.choices
-    against = [
-        Is(p.choice, frozenset(range(len(choices[p.choice].values))) - p.values) for p in clause
-    ]
-    selector = proof.selectors.pop(number)
-    try:
-        return proof.core(*against)
-    finally:
-        proof.selectors[number] = selector
 
 
 def _dull_tags(proof: Proof) -> list[Problem]:
@@ -274,16 +379,29 @@ def _dull_tags(proof: Proof) -> list[Problem]:
 def _alike(rules: Rules) -> list[Problem]:
     """Attributes that tell no two classes apart, and unseen classes that nothing tells apart."""
     rows = attribute_rows(rules)
+    usual = _usual_rows(rules)
+    elsewhere = {
+        number
+        for rule in rules.rules
+        if rule.form not in ("attributes", "unseen")
+        for number in choices_of(rule.formula)
+    }
     found = []
     for number, choice in enumerate(rules.choices):
-        if choice.kind == "attribute" and len({row.get(number) for row in rows}) == 1:
+        said = {(row.get(number), more.get(number)) for row, more in zip(rows, usual, strict=True)}
+        if choice.kind == "attribute" and len(said) == 1 and number not in elsewhere:
             words = (
-                f"The attribute '{choice.name}' is the same for all classes, so it tells nothing."
+                f"The attribute '{choice.name}' is the same for all classes, so it tells nothing. "
+                "Say of which classes it is otherwise, or take it out."
             )
             found.append(Problem("W204", words, rules.places[choice.name]))
     for name in rules.unseen:
         own = rules.leaves.index(name)
-        same = [leaf for k, leaf in enumerate(rules.leaves) if k != own and rows[k] == rows[own]]
+        same = [
+            leaf
+            for k, leaf in enumerate(rules.leaves)
+            if k != own and rows[k] == rows[own] and usual[k] == usual[own]
+        ]
         if same and (same[0] not in rules.unseen or rules.leaves.index(same[0]) > own):
             words = (
                 f"'{name}' and '{same[0]}' have the same attributes: they cannot be told apart "
@@ -291,6 +409,18 @@ def _alike(rules: Rules) -> list[Problem]:
             )
             found.append(Problem("W205", words, rules.places[name], (rules.places[same[0]],)))
     return found
+
+
+def _usual_rows(rules: Rules) -> list[dict[int, frozenset[tuple[Clause, float]]]]:
+    """For each leaf: attribute -> what is usually said of it."""
+    rows: list[dict[int, frozenset[tuple[Clause, float]]]] = [{} for _ in rules.leaves]
+    for rule, clauses in zip(rules.rules, rules.clauses, strict=True):
+        if rule.strength is not None and rule.form == "attributes":
+            for clause in clauses or ():
+                for leaf, number, _ in cell(clause, rules):
+                    said = frozenset({(clause[1:], rule.strength)})
+                    rows[leaf][number] = rows[leaf].get(number, frozenset()) | said
+    return rows
 
 
 def attribute_rows(rules: Rules) -> list[dict[int, frozenset[int]]]:

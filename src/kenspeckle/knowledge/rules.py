@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 from kenspeckle.errors import DataError
@@ -13,14 +14,16 @@ from kenspeckle.knowledge.compiled import Compiled
 from kenspeckle.knowledge.draft import Cost, Draft, Prior, Rule
 from kenspeckle.knowledge.forms import FORMS, Form
 from kenspeckle.knowledge.forms.mirror import Mirrored
+from kenspeckle.knowledge.forms.text import TextRule
 from kenspeckle.knowledge.formulas import Choice, Clause, Is, TooTangled, clauses_of, is_count
-from kenspeckle.knowledge.names import CLASS, NOTHING, hint
+from kenspeckle.knowledge.names import CLASS, NOTHING, hint, shown
 from kenspeckle.knowledge.problems import Place, Problem, RulesError, errors_of
 from kenspeckle.knowledge.proof import proven
 from kenspeckle.knowledge.source import SourceError, Table, Text, read
 
 VERSION = "1"
 HEAD = "ken-rules"
+MOST_CIRCLES = 10  # that are told
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Rules:
     costs: tuple[Cost, ...] = ()
     priors: tuple[Prior, ...] = ()
     mirrored: tuple[Mirrored, ...] = ()
+    texts: tuple[TextRule, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
 
@@ -79,11 +83,13 @@ class Rules:
         """
         path = Path(path)
         try:
-            text = path.read_text("utf-8-sig")
-        except UnicodeDecodeError:
-            raise DataError(f"{path} is no UTF-8 text. Save it as UTF-8.") from None
+            data = path.read_bytes()
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise RulesError(path.name, [_no_text(data, error.start)]) from None
         return cls.parse(text, path.name, path.parent)
 
     @classmethod
@@ -111,11 +117,12 @@ class Rules:
         """
         draft = Draft(folder)
         try:
-            table = read(text)
+            table = read(text, draft.problems)
         except SourceError as error:
             raise RulesError(file, [error.problem]) from None
         _read_sections(table, draft)
         clauses = _clauses(draft)
+        draft.problems = list(dict.fromkeys(draft.problems))
         if errors_of(draft.problems):
             raise RulesError(file, draft.problems)
         return cls(
@@ -129,10 +136,10 @@ class Rules:
             unseen=tuple(draft.unseen),
             places=draft.names.places,
             warnings=tuple(draft.problems),
-            **{  # type: ignore[arg-type]
-                name: tuple(draft.extras.get(section, ()))
-                for name, section in (("costs",) * 2, ("priors",) * 2, ("mirrored", "mirror"))
-            },
+            costs=draft.kept("costs", Cost),
+            priors=draft.kept("priors", Prior),
+            mirrored=draft.kept("mirror", Mirrored),
+            texts=draft.kept("text", TextRule),
         )
 
     def compile(self, outputs: Sequence[str] | None = None) -> Compiled:
@@ -149,18 +156,27 @@ class Rules:
         return Compiled(self, outputs)
 
 
+def _no_text(data: bytes, at: int) -> Problem:
+    """That a file is no UTF-8, by its first byte that is none."""
+    before = data[:at].decode("utf-8", "replace")
+    place = Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
+    words = "The letter here is not written as UTF-8. Save the file as UTF-8 in your editor."
+    return Problem("E001", words, place)
+
+
 def _read_sections(table: Table, draft: Draft) -> None:
     known = [HEAD, *FORMS]
     sections = {}
     for key, value in table:
         if key.text == HEAD:
             if not (isinstance(value, Text) and value.text == VERSION):
-                words = f"This is version {value}; version {VERSION} is read."
+                found = f"version {shown(value.text)}" if isinstance(value, Text) else "no version"
+                words = f"This is {found}; version {VERSION} is read. Write `{HEAD}: {VERSION}`."
                 draft.problem("E005", words, value.place)
         elif key.text in FORMS:
             sections[key.text] = value
         else:
-            words = f"There is no section '{key.text}'{hint(key.text, known)} Sections: "
+            words = f"There is no section {shown(key.text)}{hint(key.text, known)} Sections: "
             draft.problem("E006", words + ", ".join(FORMS) + ".", key.place)
     forms: dict[str, Form] = {name: FORMS.load(name)() for name in FORMS if name in sections}
     for name in ("classes", "unseen"):
@@ -177,15 +193,18 @@ def _read_sections(table: Table, draft: Draft) -> None:
 
 def _name_classes(draft: Draft) -> None:
     """Give each class its set of leaves, or note that they go in a circle."""
-    circle = _circle(draft.edges)
-    if circle is not None:
-        lines = [draft.names.places[name].line for name in circle]
+    for _ in range(MOST_CIRCLES):
+        circle = _circle(draft.edges)
+        if circle is None:
+            break
+        steps = [draft.edges[one].pop(other) for one, other in pairwise([*circle, circle[0]])]
+        lines = sorted({step.line for step in steps})
         words = (
-            f"The classes go in a circle: {' -> '.join([*circle, circle[0]])} (lines "
-            f"{', '.join(map(str, sorted(set(lines))))}). Take one of these steps out."
+            f"These classes go in a circle, each a kind of the next: "
+            f"{' -> '.join([*circle, circle[0]])} ({'lines' if len(lines) > 1 else 'line'} "
+            f"{', '.join(map(str, lines))}). Take one of these steps out."
         )
-        draft.problem("E102", words, draft.names.places[circle[0]])
-        draft.edges = {name: {} for name in draft.edges}
+        draft.problem("E102", words, max(steps), *sorted(steps)[:-1])
     has_children = {parent for parents in draft.edges.values() for parent in parents}
     leaves = [name for name in draft.edges if name not in has_children]
     draft.names.set_leaves(leaves or [NOTHING])
@@ -230,7 +249,7 @@ def _named(rules: list[Rule]) -> list[Rule]:
     lines = Counter(rule.place.line for rule in rules)
     seen: set[str] = set()
     found = []
-    for rule in rules:
+    for rule in sorted(rules, key=lambda rule: rule.place):
         line, column = rule.place
         name = f"L{line}" if lines[line] == 1 else f"L{line}:{column}"
         while name in seen:
@@ -249,9 +268,13 @@ def _clauses(draft: Draft) -> tuple[tuple[Clause, ...] | None, ...]:
             if is_count(rule.formula):
                 found.append(None)
                 continue
-            words = "This sentence says too much at once. Write it as several rules."
+            words = (
+                "This sentence stands for over 256 simple ones, too many to be explained later. "
+                "Write it as several rules."
+            )
             draft.problem("E105", words, rule.place)
             continue
         if found[-1] == ():
-            draft.problem("W203", f"'{rule.words}' is true of every image.", rule.place)
+            words = f"{shown(rule.words)} is true of every image, so it may be left out."
+            draft.problem("W203", words, rule.place)
     return tuple(found)

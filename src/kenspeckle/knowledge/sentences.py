@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kenspeckle.knowledge.formulas import All, Any, Count, Formula, Is, Not
-from kenspeckle.knowledge.names import Names, hint
+from kenspeckle.knowledge.names import Names, shown, some
 from kenspeckle.knowledge.problems import Place, Problem
-from kenspeckle.knowledge.source import Items, Node, Text
+from kenspeckle.knowledge.source import Text
 
-_TOKEN = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([()\[\],=])|([^\s()\[\],="']+))""")
+_TOKEN = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([()\[\],=])|([^\s()\[\],="'][^\s()\[\],=]*))""")
 _WORDS = frozenset({"and", "or", "not", "if", "then", "never", "is", "in", "of"})
 _COUNTS = ("exactly", "at most", "at least")
-DEEPEST = 50  # parentheses
+_STARTS = _WORDS | {"exactly", "at"}
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+DEEPEST = 50  # sentences in one another
 
 
 class SentenceError(Exception):
@@ -28,7 +30,7 @@ class SentenceError(Exception):
 @dataclass(frozen=True)
 class _Token:
     text: str
-    column: int
+    start: int  # in the sentence
     is_quoted: bool = False
 
 
@@ -52,34 +54,19 @@ def read_sentence(text: Text, names: Names) -> Formula:
     return formula
 
 
-def read_listed(node: Node, names: Names) -> list[Formula]:
-    """Each sentence of a list, or the one that stands alone.
-
-    Raises:
-        SentenceError: as `read_sentence`, or the node is a table.
-    """
-    items = node.items if isinstance(node, Items) else (node,)
-    found = []
-    for item in items:
-        if not isinstance(item, Text):
-            raise _wrong("Names are expected here, not a table or a list of lists.", item.place)
-        found.append(read_sentence(item, names))
-    return found
-
-
 def _tokens(text: Text) -> list[_Token]:
     found, at = [], 0
     while at < len(text.text):
         match = _TOKEN.match(text.text, at)
         if match is None:
             if text.text[at:].strip():
-                place = Place(text.place.line, text.place.column + at)
-                raise _wrong("A quotation mark is not closed.", place)
+                opened = at + len(text.text[at:]) - len(text.text[at:].lstrip())
+                words = "The quotation mark that opens here is never closed."
+                raise _wrong(words, text.at(opened))
             break
         at = match.end()
         kind = match.lastindex or 0
-        column = text.place.column + match.start(kind)
-        found.append(_Token(match.group(kind), column, kind <= 2))
+        found.append(_Token(match.group(kind), match.start(kind), kind <= 2))
     return found
 
 
@@ -98,7 +85,7 @@ class _Reader:
         if self.takes("if"):
             condition = self.either()
             self.must("then")
-            return Any((Not(condition), self.sentence()))
+            return Any((Not(condition), self.within(self.sentence)))
         if self.takes("never"):
             return Not(self.either())
         return self.either()
@@ -116,21 +103,24 @@ class _Reader:
         return parts[0] if len(parts) == 1 else All(tuple(parts))
 
     def one(self) -> Formula:
+        place = self.at
         name = self.longest_name()
         if name is None:
             if self.takes("not"):
-                return Not(self.one())
+                return Not(self.within(self.one))
             if self.takes("("):
-                return self.inside()
+                formula = self.within(self.sentence)
+                self.must(")")
+                return formula
             counted = next((c for c in _COUNTS if self.takes(*c.split())), None)
             if counted is not None:
                 return self.count(counted)
             raise self.unknown()
         number = self.names.number(name)
         if number is not None and self.takes("is"):
-            wanted = not self.takes("not")
+            is_not = not self.has_value(number) and self.takes("not")
             said = Is(number, frozenset({self.value(number, name)}))
-            return said if wanted else Not(said)
+            return Not(said) if is_not else said
         if number is not None and self.takes("="):
             return Is(number, frozenset({self.value(number, name)}))
         if number is not None and self.takes("in"):
@@ -143,49 +133,65 @@ class _Reader:
         meaning = self.names.meaning(name)
         if meaning is None:
             assert number is not None
-            values_ = ", ".join(self.names.choices[number].values[:6])
+            values_ = self.names.choices[number].values
             raise _wrong(
-                f"'{name}' has values ({values_}). Say which: '{name} is ...'.", self.place()
+                f"{shown(name)} has values ({some(values_, 6)}). Say which, as "
+                f"'{name} is {values_[0]}'.",
+                self.place(place),
             )
         return meaning
 
-    def inside(self) -> Formula:
+    def within(self, reading: Callable[[], Formula]) -> Formula:
+        """A part inside the sentence."""
         self.depth += 1
         if self.depth > DEEPEST:
-            raise _wrong("Parentheses are nested too deep.", self.place())
-        formula = self.sentence()
-        self.must(")")
+            words = f"Parts of this sentence are in one another over {DEEPEST} deep. Write rules."
+            raise _wrong(words, self.place())
+        formula = reading()
         self.depth -= 1
         return formula
 
     def count(self, kind: str) -> Formula:
         place = self.place()
         token = self.taken()
-        if token is None or not token.text.isascii() or not token.text.isdigit():
-            raise _wrong(f"A number is expected after '{kind}'.", place)
+        number = None if token is None else number_of(token.text)
+        if number is None:
+            raise _wrong(f"A number should follow '{kind}', as in '{kind} 2 of [a, b, c]'.", place)
         self.must("of")
         self.must("[")
-        parts = [self.either()]
+        parts = [self.within(self.either)]
         while self.takes(","):
-            parts.append(self.either())
+            parts.append(self.within(self.either))
         self.must("]")
-        return counted(kind, int(token.text), parts, place)
+        return counted(kind, number, parts, place)
 
     def value(self, number: int, name: str) -> int:
         """The longest run of words that is a value of this choice."""
+        found = self.has_value(number)
+        if found:
+            said = " ".join(token.text for token in self.tokens[self.at : self.at + found])
+            self.at += found
+            value = self.names.value(number, said)
+            assert value is not None
+            return value
         values = self.names.choices[number].values
-        for end in range(len(self.tokens), self.at, -1):
-            said = " ".join(token.text for token in self.tokens[self.at : end])
-            if said in values:
-                self.at = end
-                return values.index(said)
-        token = self.tokens[self.at] if self.at < len(self.tokens) else None
-        said = "nothing" if token is None else f"'{token.text}'"
-        near = "." if token is None else hint(token.text, values)
-        place = self.place()
+        told = self.words()
+        near = self.names.hint(told, values) if told else "."
         raise _wrong(
-            f"'{name}' has no value {said}{near} It has: {', '.join(values)}.", place, "E101"
+            f"{shown(name)} has no value {shown(told) if told else 'here'}{near} It has: "
+            f"{some(values)}.",
+            self.place(),
+            "E101",
         )
+
+    def has_value(self, number: int) -> int:
+        """Of how many words from here the longest value of this choice is; 0 where none is."""
+        most = self.names.most_words_of(number)
+        for end in range(min(len(self.tokens), self.at + most), self.at, -1):
+            said = " ".join(token.text for token in self.tokens[self.at : end])
+            if self.names.value(number, said) is not None:
+                return end - self.at
+        return 0
 
     def longest_name(self) -> str | None:
         """The longest run of words from here that is a name."""
@@ -203,20 +209,33 @@ class _Reader:
                 return said
         return None
 
-    def unknown(self) -> SentenceError:
-        """E101 for the words up to the next word of the grammar; E105 where there are none."""
-        words = []
+    def words(self) -> str:
+        """What stands from here up to the next word of the grammar."""
+        found = []
         for token in self.tokens[self.at :]:
             if not token.is_quoted and (token.text in _WORDS or token.text in "()[],="):
                 break
-            words.append(token.text)
-        name = " ".join(words)
+            found.append(token.text)
+        return " ".join(found)
+
+    def unknown(self) -> SentenceError:
+        """E101 for the words up to the next word of the grammar; E105 where there are none."""
+        name = self.words()
         if not name:
-            return _wrong("A name is expected here.", self.place())
-        near = hint(name, self.names.all())
-        return _wrong(
-            f"There is no class, attribute, tag or column '{name}'{near}", self.place(), "E101"
-        )
+            if self.at == len(self.tokens):
+                return _wrong("The sentence ends where a name should stand.", self.place())
+            found = self.tokens[self.at].text
+            return _wrong(f"A name should stand here, found '{found}'.", self.place())
+        self.no_capital()
+        columns = self.names.columns_of(name)
+        if columns:
+            both = " or ".join(f"'{column} is {name}'" for column in columns)
+            return _wrong(f"{shown(name)} is a value of several columns. Say {both}.", self.place())
+        near = self.names.hint(name)
+        words = f"There is no class, attribute, tag or column {shown(name)}{near}"
+        if near == ".":
+            words += " Check its spelling, or add it to `classes`, `attributes`, `tags`, `columns`."
+        return _wrong(words, self.place(), "E101")
 
     def takes(self, *words: str) -> bool:
         """Go on if these words come next."""
@@ -234,22 +253,51 @@ class _Reader:
 
     def must(self, word: str) -> None:
         if not self.takes(word):
-            found = f"'{self.tokens[self.at].text}'" if self.at < len(self.tokens) else "the end"
-            raise _wrong(f"'{word}' is expected here, found {found}.", self.place())
+            found = "the end"
+            if self.at < len(self.tokens):
+                self.no_capital()
+                found = shown(self.tokens[self.at].text)
+            raise _wrong(f"'{word}' should stand here, found {found}.", self.place())
+
+    def no_capital(self) -> None:
+        """Raise where the next word is one of the grammar but for its capital letters."""
+        word = self.tokens[self.at].text
+        if word.lower() in _STARTS and word != word.lower():
+            raise _wrong(f"Write '{word.lower()}' in place of '{word}'.", self.place())
 
     def end(self) -> None:
         if self.at < len(self.tokens):
+            self.no_capital()
             rest = " ".join(token.text for token in self.tokens[self.at :])
-            raise _wrong(
-                f"The sentence should end before '{rest}'. Is 'and' or 'or' missing, or is a name "
-                "not known?",
-                self.place(),
-            )
+            words = f"The sentence should end before {shown(rest)}. "
+            if self.takes("is") or self.takes("in"):
+                words += "Only an attribute, a tag or a column can have a value; a class is named "
+                words += "alone, as in 'if dog then ...'."
+                self.at -= 1
+            elif self.tokens[self.at].text == ",":
+                words += "Put 'and' or 'or' in place of the comma."
+            else:
+                words += "Is 'and' or 'or' missing before it, or is it a part of a name that is "
+                words += "spelt otherwise?"
+            raise _wrong(words, self.place())
 
-    def place(self) -> Place:
-        if self.at < len(self.tokens):
-            return Place(self.text.place.line, self.tokens[self.at].column)
-        return self.text.place
+    def place(self, at: int | None = None) -> Place:
+        """Of the next token, or that number; at the end, of the end."""
+        number = self.at if at is None else at
+        last = len(self.text.text)
+        return self.text.at(self.tokens[number].start if number < len(self.tokens) else last)
+
+
+def number_of(word: str) -> int | None:
+    """A whole number in digits, or a small one as a word; None where it is none.
+
+    >>> number_of("12"), number_of("two"), number_of("some")
+    (12, 2, None)
+    """
+    if word in _NUMBERS:
+        return _NUMBERS.index(word)
+    is_whole = word.isascii() and word.isdigit() and len(word) < 9
+    return int(word) if is_whole else None
 
 
 def counted(kind: str, number: int, parts: Sequence[Formula], place: Place) -> Formula:
@@ -259,9 +307,19 @@ def counted(kind: str, number: int, parts: Sequence[Formula], place: Place) -> F
         SentenceError: there are not so many parts, or it says nothing.
     """
     if number > len(parts):
-        raise _wrong(f"There are only {len(parts)} things here, not {number}.", place)
+        raise _wrong(
+            f"There are only {len(parts)} things here, not {number}. Add the others, or say a "
+            "smaller number.",
+            place,
+        )
+    if len(set(parts)) < len(parts):
+        raise _wrong("The same thing stands twice in this list. Take one of both out.", place)
     if (kind, number) == ("at least", 0) or (kind == "at most" and number == len(parts)):
-        raise _wrong(f"'{kind} {number} of' {len(parts)} is always true.", place)
+        raise _wrong(
+            f"'{kind} {number} of' {len(parts)} things is always true. Say another number, or "
+            "take the rule out.",
+            place,
+        )
     least = 0 if kind == "at most" else number
     most = len(parts) if kind == "at least" else number
     return Count(tuple(parts), least, most)

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +25,27 @@ from kenspeckle.trust.report_pictures import under_heat
 from kenspeckle.verbs.model import Model
 from kenspeckle.verbs.readings.clips import weighed
 
+if TYPE_CHECKING:
+    from kenspeckle.verbs.under import Under
+
 SHOWN_PX = 448  # the network's square, enlarged for the eye
 MOST_PX = 1600  # across: strips and lines are wide
 
 
 def explain(
-    model: Model, image: Path, output: Path, label: str | None = None, method: str = "grad-cam"
+    model: Model,
+    image: Path,
+    output: Path,
+    label: str | None = None,
+    method: str = "grad-cam",
+    under: Under | None = None,
 ) -> Explanation:
     """Write a PNG of the image beside its heat map; hand back the answer.
 
     Args:
         label: the class to explain; None is the likeliest.
         method: a row of `EXPLANATIONS`.
+        under: rules that the answer keeps.
 
     Raises:
         UnreadableImage: the file cannot be read.
@@ -45,15 +55,16 @@ def explain(
         raise UsageError(f"The model has no class '{label}'{nearest(label, model.classes) or '.'}")
     EXPLANATIONS.row(method)
     if model.task.says_where:
-        return _places_drawn(model, image, output)
+        return _places_drawn(model, image, output, under)
     if model.reads == "clips":
-        return _frames_weighed(model, image, output, label)
+        return _frames_weighed(model, image, output, label, under)
     heat = model.explain(image, label, method)
     pixels = read_image(File(image), model.fit).pixels
-    answer = model.predict(image)[0]
+    answer = model.predict(image, under)[0]
     write_bytes(output, _png(side_by_side(pixels, heat)))
     labels = dict(zip(model.bundle.config.paths, model.bundle.config.labels, strict=True))
-    return Explanation(answer.words, {path: labels[path] for path in answer.nearest})
+    nearest_ = {path: labels[path] for path in answer.nearest}
+    return Explanation(answer.words, nearest_, rules=answer.rules)
 
 
 @dataclass(frozen=True)
@@ -65,26 +76,30 @@ class Explanation:
         nearest: the training images most like it, and what each shows, the most alike first. They
             are alike to the network; that is no proof that they are why it answers so.
         places: what was outlined, in the order of the numbers in the picture.
+        rules: what rules changed and why, as `Answer.rules`.
     """
 
     words: str
     nearest: Mapping[str, str]
     places: Sequence[Place] = ()
+    rules: Mapping[str, Any] | None = None
 
 
-def _places_drawn(model: Model, image: Path, output: Path) -> Explanation:
+def _places_drawn(model: Model, image: Path, output: Path, under: Under | None) -> Explanation:
     """The image as it is, an outline around each thing the answer names."""
-    answer = model.predict(image)[0]
+    answer = model.predict(image, under)[0]
     picture = read_image(File(image))
     write_bytes(output, _png(outlined(picture.pixels, answer.places, model.classes)))
-    return Explanation(answer.words, {}, answer.places)
+    return Explanation(answer.words, {}, answer.places, answer.rules)
 
 
-def _frames_weighed(model: Model, clip: Path, output: Path, label: str | None) -> Explanation:
+def _frames_weighed(
+    model: Model, clip: Path, output: Path, label: str | None, under: Under | None
+) -> Explanation:
     """The frames of a clip, each over a bar that says how much it speaks for the class."""
     task, network = model.task, model.network
     assert isinstance(task, ClassTask)
-    answer = model.predict(clip)[0]
+    answer = model.predict(clip, under)[0]
     if answer.error is not None:
         raise UnreadableImage("corrupt", answer.error)
     said = label or next(iter(answer.probabilities))
@@ -96,7 +111,8 @@ def _frames_weighed(model: Model, clip: Path, output: Path, label: str | None) -
     picture, _ = weighed(sample, model.fit, probabilities, target)
     write_bytes(output, _png(picture))
     labels = dict(zip(model.bundle.config.paths, model.bundle.config.labels, strict=True))
-    return Explanation(answer.words, {path: labels[path] for path in answer.nearest})
+    nearest_ = {path: labels[path] for path in answer.nearest}
+    return Explanation(answer.words, nearest_, rules=answer.rules)
 
 
 def side_by_side(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:

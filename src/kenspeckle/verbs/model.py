@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from kenspeckle.trust.explain import EXPLANATIONS
 from kenspeckle.trust.unknown import refuse_unknown
 from kenspeckle.verbs.readings import READINGS
 from kenspeckle.verbs.readings.reading import Given, Reading
+
+if TYPE_CHECKING:
+    from kenspeckle.verbs.under import Under
 
 PIECE = 16
 NEAREST = 3
@@ -78,11 +81,16 @@ class Model:
         """How an image becomes what the network sees."""
         return self.bundle.config.fit
 
-    def predict(self, images: str | Path | Sequence[str | Path]) -> list[Answer]:
+    def predict(
+        self, images: str | Path | Sequence[str | Path], under: Under | None = None
+    ) -> list[Answer]:
         """One answer an image file, in order; an unreadable file has `error` set.
 
         A model that learned from sequences takes their files, and one that learned from pairs of
         strings takes strings.
+
+        Args:
+            under: rules that every answer keeps (`kenspeckle.verbs.under.under_rules`).
 
         >>> packaged().predict("no such file.jpg")[0].error
         'there is no such file'
@@ -91,16 +99,20 @@ class Model:
         if verb != "predict":
             raise UsageError(f"This model has another job than naming things: use `ken {verb}`.")
         paths = [images] if isinstance(images, (str, Path)) else list(images)
-        return self.answer([self.reading.at(str(path)) for path in paths])
+        return self.answer([self.reading.at(str(path)) for path in paths], under)
 
-    def answer(self, samples: Sequence[Sample]) -> list[Answer]:
-        """One answer a sample, in order; memory stays bounded however many there are."""
+    def answer(self, samples: Sequence[Sample], under: Under | None = None) -> list[Answer]:
+        """One answer a sample, in order; memory stays bounded however many there are.
+
+        Args:
+            under: rules that every answer keeps.
+        """
         answers = []
         for start in range(0, len(samples), PIECE):
-            answers += self._answer_piece(samples[start : start + PIECE])
+            answers += self._answer_piece(samples[start : start + PIECE], under)
         return answers
 
-    def _answer_piece(self, samples: Sequence[Sample]) -> list[Answer]:
+    def _answer_piece(self, samples: Sequence[Sample], under: Under | None) -> list[Answer]:
         answers: dict[int, Answer] = {}
         given: list[Given] = []
         read: list[int] = []
@@ -112,9 +124,12 @@ class Model:
                 words = f"not read: {fault}"
                 answers[i] = Answer(sample.path, None, {}, words, error=str(fault))
         if read:
-            outputs, vectors = self._run(self.reading.together(given))
+            batch = self.reading.together(given)
+            outputs, vectors = self._run(batch)
             paths, sizes = [samples[i].path for i in read], [one.size for one in given]
             told = self.task.decode(outputs, paths, sizes)
+            if under is not None:
+                told = under.answers(self._fast, batch, outputs, told)
             answers.update(zip(read, self._familiar(told, vectors), strict=True))
         return [answers[i] for i in range(len(samples))]
 

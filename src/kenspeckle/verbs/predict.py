@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kenspeckle.answer import Answer
 from kenspeckle.errors import UsageError
@@ -12,9 +13,18 @@ from kenspeckle.tasks.classify import say
 from kenspeckle.verbs.model import PIECE, Model
 from kenspeckle.verbs.progress import Stage, Tell, quiet
 
+if TYPE_CHECKING:
+    from kenspeckle.verbs.under import Under
+
 
 def predict(
-    model: Model, images: Sequence[str | Path], *, conf: float = 0.0, tell: Tell = quiet
+    model: Model,
+    images: Sequence[str | Path],
+    *,
+    conf: float = 0.0,
+    rules: Path | None = None,
+    side: Mapping[str, str] | None = None,
+    tell: Tell = quiet,
 ) -> list[Answer]:
     """One answer an image, in the order named; a folder's images in natural order.
 
@@ -24,8 +34,11 @@ def predict(
         images: files, folders and archives; for a model that learned from pairs of strings,
             strings, or text files with a string a line.
         conf: answers with a lower probability claim no class, in [0, 1].
+        rules: a rules file that every answer keeps.
+        side: what is told beside the images: column of the rules -> value.
 
     Raises:
+        RulesError: the rules file is wrong.
         DataError: a name leads to nothing, or a folder holds nothing that the model reads.
         UsageError: `conf` for a model that may say several labels, or that compares.
     """
@@ -37,12 +50,30 @@ def predict(
     verb = model.task.telling.verb
     if verb != "predict":
         raise UsageError(f"This model has another job than naming things: use `ken {verb}`.")
+    under = rules_for(model, rules, side)
     samples = [s for name in images for s in model.reading.named(str(name), model.reads)]
     answers: list[Answer] = []
     for start in range(0, len(samples), PIECE):
-        answers += model.answer(samples[start : start + PIECE])
+        answers += model.answer(samples[start : start + PIECE], under)
         tell(Stage("answering", len(answers), len(samples)))
     return [_unsure(answer, conf) for answer in answers]
+
+
+def rules_for(model: Model, rules: Path | None, side: Mapping[str, str] | None) -> Under | None:
+    """A rules file for a model; None where none is named.
+
+    Raises:
+        RulesError: the file is wrong.
+        UsageError: the model has another job, or something is told to no rules.
+    """
+    if rules is None:
+        if side:
+            raise UsageError("--side tells rules what is known beside the images; say --rules too.")
+        return None
+    from kenspeckle.knowledge.rules import Rules  # only then: a solver comes with it
+    from kenspeckle.verbs.under import under_rules
+
+    return under_rules(model.task, Rules.load(rules), side)
 
 
 def _unsure(answer: Answer, conf: float) -> Answer:

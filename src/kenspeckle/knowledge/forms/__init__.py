@@ -28,6 +28,7 @@ FORMS = Catalogue(
             "what side columns make likelier",
             {},
         ),
+        "text": ("kenspeckle.knowledge.forms.text:Texts", "what a line may be", {}),
         "mirror": ("kenspeckle.knowledge.forms.mirror:Mirror", "what a mirrored image shows", {}),
     },
 )

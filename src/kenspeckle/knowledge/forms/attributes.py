@@ -6,7 +6,7 @@ import math
 
 from kenspeckle.knowledge.draft import Draft, tidy
 from kenspeckle.knowledge.formulas import NO, YES, Any, Choice, Formula, Is, Not
-from kenspeckle.knowledge.names import hint
+from kenspeckle.knowledge.names import CLASS, shown
 from kenspeckle.knowledge.problems import Place
 from kenspeckle.knowledge.source import Items, Node, Table, Text
 
@@ -28,21 +28,17 @@ class Attributes:
     def declare(self, node: Node, draft: Draft) -> None:
         """Add each as a choice."""
         for key, value in draft.table(node, "`attributes`") or ():
-            name = tidy(key)
-            if name.text in draft.edges or draft.names.is_taken(name.text):
-                other = draft.names.places[name.text]
-                words = f"'{name.text}' means something else already (line {other.line})."
-                draft.problem("E110", words + " Give it another name.", name.place, other)
-                continue
-            values: tuple[str, ...] = ("no", "yes")
+            name = draft.new_name(key)
             listed = value.get(ONE_OF) if isinstance(value, Table) else None
+            values: tuple[str, ...] = ("no", "yes")
             if listed is not None:
-                values = tuple(text.text for text in draft.texts(listed, f"'{ONE_OF}'"))
-                if len(set(values)) < 2 or len(set(values)) < len(values):
-                    words = f"'{name.text}' should have two values or more, each once."
+                texts = draft.texts(listed, f"The values of '{key.text}' ('{ONE_OF}')", least=2)
+                values = tuple(dict.fromkeys(text.text for text in texts))
+                if len(values) < len(texts):
+                    words = f"'{key.text}' has a value twice. Take one of both out."
                     draft.problem("E108", words, listed.place)
-                    continue
-            draft.names.add_choice(Choice(name.text, values, "attribute"), name.place)
+            if name is not None:
+                draft.names.add_choice(Choice(name.text, values, "attribute"), name.place)
 
     def state(self, node: Node, draft: Draft) -> None:
         """Add a rule for each class that something is said of."""
@@ -52,39 +48,42 @@ class Attributes:
             table = draft.table(value, f"What is said of '{name.text}'")
             if number is None or table is None or draft.names.places[name.text] != name.place:
                 continue
-            if draft.names.choices[number].is_plain:
+            if table.get(ONE_OF) is None:
                 _state_plain(draft, name, number, table)
             else:
-                for _, values in draft.known_keys(table, (ONE_OF, VALUES), f"'{name.text}'"):
-                    rows = draft.table(values, VALUES) if values is table.get(VALUES) else None
+                for said_key, values in draft.known_keys(table, (ONE_OF, VALUES), f"'{name.text}'"):
+                    rows = draft.table(values, f"'{VALUES}'") if said_key.text == VALUES else None
                     for of, said in rows or ():
-                        state_cell(draft, tidy(of), name, said, "attributes")
+                        state_cell(draft, tidy(of), name, said, "attributes", of.place)
 
 
-def state_cell(draft: Draft, of: Text, attribute: Text, said: Node, form: str) -> None:
-    """That a class has a value of an attribute, or one of several."""
+def state_cell(
+    draft: Draft, of: Text, attribute: Text, said: Node, form: str, place: Place
+) -> None:
+    """That a class has a value of an attribute, or one of several; the rule stands at `place`."""
     number = draft.names.number(attribute.text)
-    attributes = [c.name for c in draft.names.choices if c.kind == "attribute"]
-    if number is None or attribute.text not in attributes:
-        near = hint(attribute.text, attributes)
-        draft.problem("E101", f"There is no attribute '{attribute.text}'{near}", attribute.place)
+    if number is None or draft.names.choices[number].kind != "attribute":
+        known = [choice.name for choice in draft.names.choices if choice.kind == "attribute"]
+        near = draft.names.hint(attribute.text, known)
+        words = f"There is no attribute {shown(attribute.text)}{near}"
+        if near == ".":
+            words += " Check its spelling, or add it to `attributes`."
+        draft.problem("E101", words, place)
         return
     leaves = draft.leaves(of, f"What '{attribute.text}' is said of")
-    texts = said.items if isinstance(said, Items) else (said,)
+    texts = draft.texts(said, f"'{attribute.text}'", 1) if isinstance(said, Items) else [said]
     values = set()
     for text in texts:
         value = draft.names.value(number, str(text)) if isinstance(text, Text) else None
         if value is None:
-            known = draft.names.choices[number].values
-            words = f"'{attribute.text}' has no value '{text}'{hint(str(text), known)} It has: "
-            draft.problem("E101", words + ", ".join(known) + ".", text.place)
-            return
+            draft.no_value(attribute.text, number, text)
+            continue
         values.add(value)
-    if leaves is not None:
+    if leaves is not None and values:
         told = " or ".join(str(text) for text in texts)
         words = f"{of.text}: {attribute.text} is {told}"
         then = Is(number, frozenset(values))
-        draft.add_rule(of.place, words, _if(Is(0, leaves), then), form=form)
+        draft.add_rule(place, words, _if(Is(CLASS, leaves), then), form=form)
 
 
 def _state_plain(draft: Draft, name: Text, number: int, table: Table) -> None:
@@ -92,8 +91,9 @@ def _state_plain(draft: Draft, name: Text, number: int, table: Table) -> None:
         share = _usual(key, draft) if key.text.split()[:1] == [USUALLY] else None
         if share is None and key.text not in _PLAIN:
             if key.text.split()[:1] != [USUALLY]:
-                near = hint(key.text, ("always", "never", "usually", ONE_OF))
-                words = f"'{name.text}' knows no '{key.text}'{near} Say always, never or usually P."
+                near = draft.names.hint(key.text, ("always", "never", "usually"))
+                words = f"'{name.text}' has no {shown(key.text)}{near} Say 'always', 'never' or "
+                words += f"'usually 0.3'; or list its values under '{ONE_OF}'."
                 draft.problem("E109", words, key.place)
             continue
         for item in classes.items if isinstance(classes, Items) else (classes,):
@@ -124,9 +124,10 @@ def _add(
 
 def _usual(key: Text, draft: Draft) -> float | None:
     share = Text(key.text.removeprefix(USUALLY).strip(), key.place)
-    found = draft.number(share, f"'{USUALLY}'", 0, 1)
+    found = draft.number(share, f"What follows '{USUALLY}'", 0, 1)
     if found in (0.0, 1.0):
-        words = "'usually' 0 or 1 is 'never' or 'always'. Say that, or a number between."
+        sure = "always" if found else "never"
+        words = f"'{key.text}' is '{sure}'. Say '{sure}', or a number between 0 and 1."
         draft.problem("E107", words, key.place)
         return None
     return found

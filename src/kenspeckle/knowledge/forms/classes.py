@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kenspeckle.knowledge.draft import Draft, tidy
+from kenspeckle.knowledge.draft import Draft
 from kenspeckle.knowledge.source import Items, Node, Table, Text
 
 
@@ -26,23 +26,22 @@ class Classes:
     def _below(self, parent: str | None, node: Node, draft: Draft) -> None:
         if isinstance(node, Table):
             for key, value in node:
-                name = tidy(key)
-                self._add(parent, name, draft)
-                self._below(name.text, value, draft)
+                self._below(self._add(parent, key, draft), value, draft)
         elif isinstance(node, Items):
             for item in node:
                 if isinstance(item, Text):
-                    self._add(parent, tidy(item), draft)
+                    self._add(parent, item, draft)
                 else:
                     self._below(parent, item, draft)
         elif node.text:
-            self._add(parent, tidy(node), draft)
+            self._add(parent, node, draft)
 
-    def _add(self, parent: str | None, name: Text, draft: Draft) -> None:
-        if not name.text:
-            draft.problem("E108", "A class without a name stands here.", name.place)
-            return
+    def _add(self, parent: str | None, text: Text, draft: Draft) -> str | None:
+        name = draft.name(text)
+        if name is None:
+            return None
         draft.edges.setdefault(name.text, {})
         draft.names.places.setdefault(name.text, name.place)
         if parent is not None:
             draft.edges[name.text].setdefault(parent, name.place)
+        return name.text

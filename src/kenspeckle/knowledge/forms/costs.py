@@ -32,8 +32,9 @@ class Costs:
             rows = dict(draft.known_keys(table, ("truth", "answered", "cost", "why"), "A cost"))
             said = {key.text: value for key, value in rows.items()}
             if "answered" not in said or "cost" not in said:
+                lacks = " and ".join(f"'{key}'" for key in ("answered", "cost") if key not in said)
                 words = (
-                    "A cost needs 'answered' and 'cost', and 'truth' unless it is the same for all."
+                    f"This cost lacks {lacks}, as {{truth: tumour, answered: healthy, cost: 50}}."
                 )
                 draft.problem("E105", words, table.place)
                 continue

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kenspeckle.knowledge.draft import Draft, tidy
+from kenspeckle.knowledge.names import CLASS, shown
 from kenspeckle.knowledge.problems import Place
-from kenspeckle.knowledge.source import Node, Table, Text
+from kenspeckle.knowledge.source import Node
 
 MATTERS = "direction matters"
 
@@ -33,22 +34,34 @@ class Mirror:
 
     def state(self, node: Node, draft: Draft) -> None:
         """Add each, and the way back."""
-        table = draft.table(node, "`mirror`")
-        for key, value in table or Table((), node.place):
+        said: dict[int, Mirrored] = {}
+        for key, value in draft.table(node, "`mirror`") or ():
             if key.text == MATTERS:
                 for name in draft.texts(value, f"'{MATTERS}'"):
                     for leaf in draft.leaves(name, "What has a direction") or ():
-                        draft.add("mirror", Mirrored(leaf, None, name.place))
+                        self._add(Mirrored(leaf, None, name.place), said, draft)
                 continue
-            one, other = draft.leaves(tidy(key), "What is mirrored"), None
-            if isinstance(value, Text):
-                other = draft.leaves(tidy(value), "What it becomes")
+            one = draft.leaves(tidy(key), "What is mirrored")
+            other = draft.leaves(value, "What it becomes in the mirror")
             if one is None or other is None:
                 continue
             if len(one) != 1 or len(other) != 1:
-                words = "What is mirrored should be single classes, not groups of them."
+                group = key.text if len(one) != 1 else str(value)
+                words = f"{shown(group)} is a group of classes. Name single classes here."
                 draft.problem("E106", words, key.place)
                 continue
             (a,), (b,) = one, other
-            draft.add("mirror", Mirrored(a, b, key.place))
-            draft.add("mirror", Mirrored(b, a, key.place))
+            self._add(Mirrored(a, b, key.place), said, draft)
+            self._add(Mirrored(b, a, key.place), said, draft)
+
+    def _add(self, mirrored: Mirrored, said: dict[int, Mirrored], draft: Draft) -> None:
+        before = said.setdefault(mirrored.leaf, mirrored)
+        if before is mirrored:
+            draft.add("mirror", mirrored)
+        elif before.becomes != mirrored.becomes:
+            leaf = draft.names.choices[CLASS].values[mirrored.leaf]
+            words = (
+                f"What '{leaf}' becomes in the mirror is said in line {before.place.line} already, "
+                "otherwise. Take one of both out."
+            )
+            draft.problem("E110", words, mirrored.place, before.place)

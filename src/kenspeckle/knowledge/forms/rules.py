@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from kenspeckle.knowledge.draft import Draft
 from kenspeckle.knowledge.formulas import Any, Formula, Not
-from kenspeckle.knowledge.sentences import SentenceError, counted
+from kenspeckle.knowledge.names import shown
+from kenspeckle.knowledge.sentences import SentenceError, counted, number_of
 from kenspeckle.knowledge.source import Items, Node, Table, Text
 
 _COUNTS = ("exactly", "at most", "at least")
@@ -36,41 +37,43 @@ class Sentences:
             elif isinstance(item, Table):
                 self._table(item, draft)
             else:
-                draft.problem("E105", "A rule is a sentence or a table, not a list.", item.place)
+                words = "A rule is a sentence, as 'never night and snow', not a list."
+                draft.problem("E105", words, item.place)
 
     def _table(self, table: Table, draft: Draft) -> None:
-        strength = None
         said = table.get("strength")
-        if said is not None:
-            strength = draft.number(said, "'strength'", 0.001, 50)
-            if strength is None:
-                return
+        strength = None if said is None else draft.number(said, "'strength'", 0.001, 50)
+        is_right = said is None or strength is not None
         found: list[tuple[Formula | None, str]] = []
         for key, value in table:
             words = key.text.split()
             if key.text == "never":
-                formula = draft.sentence(value, "'never'")
+                formula = draft.sentence(value, "What follows 'never'")
                 found.append((None if formula is None else Not(formula), f"never {value}"))
             elif key.text == "if":
-                found.append(self._if(table, value, draft))
+                found.append(self._if(table, key, value, draft))
             elif words[-1:] == ["of"] and " ".join(words[:-2]) in _COUNTS:
                 found.append(self._count(key, words, value, draft))
             elif key.text not in ("then", "strength", "why"):
                 list(draft.known_keys(Table(((key, value),), key.place), _KEYS, "A rule"))
-                return
-        if len(found) != 1:
-            words_ = "A rule says one thing: 'never', 'if' with 'then', or how many 'of' a list."
+                is_right = False
+        if len(found) != 1 and is_right:
+            words_ = (
+                "A rule says one thing: 'never ...', or 'if ...' with 'then ...', or how many 'of' "
+                f"a list are so; {'none of these stands' if not found else 'two stand'} here."
+            )
             draft.problem("E105", words_, table.place)
-        elif found[0][0] is not None:
+        elif is_right and found[0][0] is not None:
             draft.add_rule(table.place, found[0][1], found[0][0], strength)
 
-    def _if(self, table: Table, value: Node, draft: Draft) -> tuple[Formula | None, str]:
+    def _if(self, table: Table, key: Text, value: Node, draft: Draft) -> tuple[Formula | None, str]:
         then = table.get("then")
+        condition = draft.sentence(value, "What follows 'if'")
         if then is None:
-            draft.problem("E105", "'if' needs a 'then'.", table.place)
+            words = "'if' needs a 'then', as {if: night, then: headlights on}."
+            draft.problem("E105", words, key.place)
             return None, ""
-        condition = draft.sentence(value, "'if'")
-        follows = draft.sentence(then, "'then'")
+        follows = draft.sentence(then, "What follows 'then'")
         if condition is None or follows is None:
             return None, ""
         return Any((Not(condition), follows)), f"if {value} then {then}"
@@ -78,20 +81,18 @@ class Sentences:
     def _count(
         self, key: Text, words: list[str], value: Node, draft: Draft
     ) -> tuple[Formula | None, str]:
-        number = {"no": "0", "one": "1", "two": "2", "three": "3"}.get(words[-2], words[-2])
+        number = number_of(words[-2])
         parts = draft.listed(value)
-        if not number.isascii() or not number.isdigit():
-            draft.problem("E105", f"A number is expected in '{key.text}'.", key.place)
+        if number is None:
+            words_ = f"{shown(words[-2])} is no whole number, as '{' '.join(words[:-2])} 2 of' has."
+            draft.problem("E105", words_, key.place)
+        known = [part for part in parts if part is not None]
+        if number is None or len(known) < len(parts):
             return None, ""
-        expected = len(value.items) if isinstance(value, Items) else 1
-        if len(parts) < expected:
-            return None, ""  # noted already
         try:
-            formula = counted(" ".join(words[:-2]), int(number), parts, key.place)
+            formula = counted(" ".join(words[:-2]), number, known, key.place)
         except SentenceError as error:
             draft.problems.append(error.problem)
             return None, ""
-        names = (
-            ", ".join(str(item) for item in value.items) if isinstance(value, Items) else str(value)
-        )
+        names = ", ".join(map(str, value)) if isinstance(value, Items) else str(value)
         return formula, f"{key.text} {names}"

@@ -17,12 +17,9 @@ class Tags:
 
     def declare(self, node: Node, draft: Draft) -> None:
         """Add each as a choice between no and yes."""
-        for name in draft.texts(node, "`tags`"):
-            if name.text in draft.edges or draft.names.is_taken(name.text):
-                other = draft.names.places[name.text]
-                words = f"'{name.text}' means something else already (line {other.line})."
-                draft.problem("E110", words + " Give it another name.", name.place, other)
-            else:
+        for text in draft.texts(node, "`tags`"):
+            name = draft.new_name(text)
+            if name is not None:
                 draft.names.add_choice(Choice(name.text, ("no", "yes"), "tag"), name.place)
 
     def state(self, node: Node, draft: Draft) -> None:

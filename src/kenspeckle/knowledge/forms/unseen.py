@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kenspeckle.knowledge.draft import Draft, tidy
 from kenspeckle.knowledge.forms.attributes import state_cell
-from kenspeckle.knowledge.names import hint
+from kenspeckle.knowledge.names import shown
 from kenspeckle.knowledge.source import Node, Text
 
 IS_A = "is-a"
@@ -21,17 +21,20 @@ class Unseen:
 
     def declare(self, node: Node, draft: Draft) -> None:
         """Add each as a leaf."""
-        table = draft.table(node, "`unseen`")
-        for key, value in table or ():
-            name = tidy(key)
+        kinds = {kind for above in draft.edges.values() for kind in above}
+        for key, value in draft.table(node, "`unseen`") or ():
+            name = draft.name(key)
+            if name is None:
+                continue
             if name.text in draft.edges:
+                other = draft.names.places[name.text]
                 words = (
-                    f"'{name.text}' is a class already, so it is not unseen. Remove one of them."
+                    f"'{name.text}' is a class already (line {other.line}), so it is not unseen. "
                 )
-                draft.problem("E110", words, name.place, draft.names.places[name.text])
+                draft.problem("E110", words + "Remove one of them.", name.place, other)
                 continue
             draft.edges[name.text] = {}
-            draft.names.places.setdefault(name.text, name.place)
+            draft.names.places[name.text] = name.place
             draft.unseen[name.text] = name.place
             facts = draft.table(value, f"What is said of '{name.text}'")
             parent = facts.get(IS_A) if facts is not None else None
@@ -39,11 +42,18 @@ class Unseen:
                 continue
             parents = [tidy(parent)] if isinstance(parent, Text) else draft.texts(parent, IS_A)
             for one in parents:
-                if one.text not in draft.edges:
-                    near = hint(one.text, draft.edges)
-                    draft.problem("E101", f"There is no class '{one.text}'{near}", one.place)
-                else:
+                if one.text in kinds:
                     draft.edges[name.text][one.text] = one.place
+                elif one.text in draft.edges:
+                    words = f"'{one.text}' is a class of its own, so nothing is a kind of it. Name "
+                    words += "a kind that has classes below it, or leave 'is-a' out."
+                    draft.problem("E106", words, one.place, draft.names.places[one.text])
+                else:
+                    near = draft.names.hint(one.text, kinds)
+                    words = f"There is no kind of classes {shown(one.text)}{near}"
+                    if near == ".":
+                        words += " Name one of `classes` that has others below it."
+                    draft.problem("E101", words, one.place)
 
     def state(self, node: Node, draft: Draft) -> None:
         """Add a rule for each attribute of each."""
@@ -51,6 +61,7 @@ class Unseen:
             name = tidy(key)
             if name.text not in draft.unseen:
                 continue
-            for attribute, said in draft.table(value, name.text) or ():
+            for attribute, said in draft.table(value, f"What is said of '{name.text}'") or ():
                 if attribute.text != IS_A:
-                    state_cell(draft, name, tidy(attribute), said, "unseen")
+                    of = tidy(attribute)
+                    state_cell(draft, name, of, said, "unseen", attribute.place)

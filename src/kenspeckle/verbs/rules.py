@@ -1,0 +1,219 @@
+"""`rules`: begin a rules file for a folder, and check one, alone or against labels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kenspeckle.data.dataset import Dataset, tags_in
+from kenspeckle.errors import UsageError
+from kenspeckle.knowledge.formulas import NO, YES, Is
+from kenspeckle.knowledge.names import CLASS, hint
+from kenspeckle.knowledge.problems import Place, Problem
+from kenspeckle.knowledge.proof import Proof
+from kenspeckle.knowledge.rules import Rules
+from kenspeckle.verbs.prepare import look
+from kenspeckle.verbs.progress import Tell, quiet
+
+TRUSTED = 0.02  # share of labels that may break a hard rule before the rule is doubted
+TASKS = ("classify", "tag")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A rules file that can be used, and what of it labels contradict.
+
+    Args:
+        rules: the file.
+        problems: warnings of the file, then what folder and file do not agree on.
+        broken: rule number -> paths of images whose label breaks it.
+        images: how many were looked at; 0 without a folder.
+        doubted: numbers of the hard rules that over 2 % of the labels break.
+    """
+
+    rules: Rules
+    problems: tuple[Problem, ...]
+    broken: Mapping[int, tuple[str, ...]]
+    images: int
+    doubted: tuple[int, ...]
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether training should not begin."""
+        return bool(self.doubted) or any(p.severity == "error" for p in self.problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        rules = self.rules.rules
+        return {
+            "file": self.rules.file,
+            "classes": list(self.rules.leaves),
+            "rules": len(rules),
+            "images": self.images,
+            "problems": [
+                {"code": p.code, "line": p.place.line, "column": p.place.column, "words": p.words}
+                for p in self.problems
+            ],
+            "broken": [
+                {"rule": rules[number].name, "words": rules[number].words, "paths": list(paths)}
+                for number, paths in self.broken.items()
+            ],
+        }
+
+
+def check_rules(
+    file: str | Path,
+    data: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    tell: Tell = quiet,
+    *,
+    task: str = "classify",
+) -> Checked:
+    """Read and prove a rules file, and hold labels against it; no network is needed.
+
+    Args:
+        data: a folder or table of labelled images.
+        task: `tag` where an image may have several labels.
+
+    Raises:
+        RulesError: the file itself is wrong.
+    """
+    rules = Rules.load(file)
+    if data is None:
+        return Checked(rules, rules.warnings, {}, 0, ())
+    if task not in TASKS:
+        raise UsageError(f"Rules speak of classes and tags; --task {task} has neither.")
+    dataset = look(data, columns, tell, task=task)
+    problems = [*rules.warnings, *_strangers(rules, dataset, task)]
+    broken = _broken(rules, dataset, task)
+    most = TRUSTED * len(dataset)
+    doubted = tuple(number for number, paths in broken.items() if len(paths) > most)
+    for number, paths in broken.items():
+        rule = rules.rules[number]
+        words = f"{len(paths)} of {len(dataset)} labels break '{rule.words}', such as {paths[0]}."
+        if number in doubted:
+            words += (
+                f" Over {100 * TRUSTED:.0f} %: mend the rule or the labels, or give a strength."
+            )
+        problems.append(Problem("W601", words, rule.place))
+    return Checked(rules, tuple(problems), broken, len(dataset), doubted)
+
+
+def _strangers(rules: Rules, dataset: Dataset, task: str) -> list[Problem]:
+    """E103: what the folder has and the file does not know, and classes without images."""
+    found = []
+    known = [*rules.below, *(c.name for c in rules.choices if c.kind == "tag")]
+    of_task = dataset.classes if rules.leaves or task == "tag" else ()
+    for name in of_task:
+        if name not in known:
+            words = f"'{name}' has images and is not in the rules{hint(name, known)} "
+            found.append(Problem("E103", words + "Add it to `classes` or `tags`.", Place(1, 1)))
+    for leaf in rules.leaves if task == "classify" else ():
+        above = [name for name, leaves in rules.below.items() if rules.leaves.index(leaf) in leaves]
+        if leaf not in rules.unseen and not set(above) & set(dataset.classes):
+            near = hint(leaf, dataset.classes)
+            words = f"'{leaf}' has no images{near} Add some, or move it to `unseen`."
+            found.append(Problem("E103", words, rules.places[leaf]))
+    return found
+
+
+def _broken(rules: Rules, dataset: Dataset, task: str) -> dict[int, tuple[str, ...]]:
+    """Hard rule -> the images whose label it does not permit."""
+    paths = defaultdict(list)
+    for sample in dataset.samples:
+        if sample.label is not None:
+            paths[sample.label].append(sample.path)
+    found: dict[int, list[str]] = defaultdict(list)
+    proof = Proof(rules)
+    try:
+        for label, own in paths.items():
+            for number in proof.core(*_said(rules, dataset, label, task)):
+                found[number] += own
+    finally:
+        proof.close()
+    return {number: tuple(sorted(own)) for number, own in sorted(found.items())}
+
+
+def _said(rules: Rules, dataset: Dataset, label: str, task: str) -> list[Is]:
+    """What a label says: a class or a parent; or which tags are so, and that the others are not."""
+    names = tags_in(label) if task == "tag" else [label]
+    said = [Is(CLASS, rules.below[name]) for name in names if name in rules.below]
+    for number, choice in enumerate(rules.choices):
+        if task == "tag" and choice.kind == "tag" and choice.name in dataset.classes:
+            said.append(Is(number, frozenset({YES if choice.name in names else NO})))
+    return said
+
+
+def begin_rules(data: str | Path, tell: Tell = quiet, *, task: str = "classify") -> str:
+    """A rules file for a folder: its classes filled in, and an example of each form behind `#`."""
+    dataset = look(data, None, tell, task=task)
+    if not dataset.classes:
+        raise UsageError(f"{data} has no classes and no tags, so there is nothing to say of them.")
+    names = [_quoted(name) for name in dataset.classes]
+    section = "tags" if task == "tag" else "classes"
+    one, other = (names * 2)[:2]
+    return _EXAMPLE.format(names=_list(names), section=section, one=one, other=other)
+
+
+def _list(names: list[str]) -> str:
+    return "".join(f"\n  - {name}" for name in names)
+
+
+def _quoted(name: str) -> str:
+    """A name as YAML reads it back unchanged."""
+    is_plain = name.replace("_", "a").replace(" ", "a").isalnum() and name == name.strip()
+    return name if is_plain else "'" + name.replace("'", "''") + "'"
+
+
+_EXAMPLE = """\
+# What people know, obeyed in answers. Check this file with: ken rules check rules.yaml FOLDER
+# Lines that begin with # are examples; take the # away and put in your own names.
+ken-rules: 1
+
+{section}:{names}
+
+# Kinds may be nested; each image shows one of the innermost:
+# classes:
+#   animal: {{dog: [beagle, husky], cat: }}
+#   vehicle: [car, truck]
+
+# What classes look like; what is not said is unknown:
+# attributes:
+#   has wings: {{always: [{one}], never: [{other}]}}
+#   can be blue: {{usually 0.3: [{one}]}}
+#   legs: {{one of: [0, 2, 4], values: {{{one}: 2, {other}: [0, 4]}}}}
+
+# What may be so or not, beside the class:
+# tags: [daylight, night, snow, street, field, headlights on, scratch, dent, hole]
+
+# What is told beside the image, in columns of a table:
+# columns: {{season: [summer, winter]}}
+
+# What goes with what. Without a strength it is never broken; strength 2 makes breaking it 7 times
+# rarer:
+# rules:
+#   - never: daylight and night
+#   - {{if: snow, then: not summer}}
+#   - {{if: night and {one}, then: headlights on, strength: 2}}
+#   - exactly one of: [street, field]
+#   - at most 2 of: [scratch, dent, hole]
+
+# Classes without any image, known by their attributes:
+# unseen:
+#   zebra: {{has wings: no, legs: 4}}
+
+# Which mistakes are worse, and what it costs to ask a person:
+# costs:
+#   - {{truth: {one}, answered: {other}, cost: 50}}
+#   - {{answered: unsure, cost: 3}}
+
+# What a column makes likelier:
+# priors:
+#   - {{column: region, value: antarctica, {one}: x20, {other}: x0.01}}
+
+# What a mirrored image shows:
+# mirror: {{{one}: {other}, direction matters: [{one}]}}
+"""

@@ -1,0 +1,268 @@
+"""A model's answers under rules: the likeliest ones that break no hard rule, and why."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from kenspeckle.answer import Answer
+from kenspeckle.data.dataset import joined_tags
+from kenspeckle.errors import UsageError
+from kenspeckle.knowledge.compiled import BrokenRule, Compiled
+from kenspeckle.knowledge.ctc import ctc_best, ctc_log_sum
+from kenspeckle.knowledge.explained import Explanation, Spoken
+from kenspeckle.knowledge.names import CLASS, hint
+from kenspeckle.knowledge.rules import Rules
+from kenspeckle.knowledge.scan import IMPOSSIBLE
+from kenspeckle.models.reader import ColumnReader
+from kenspeckle.tasks.classify import Classify, say
+from kenspeckle.tasks.read import Read
+from kenspeckle.tasks.tag import Tag
+from kenspeckle.tasks.task import Task
+from kenspeckle.words import percent
+
+# p_net(rules) below which an answer is unknown, since the rules alone made it: what else a network
+# that is 19 times surer of something forbidden says is no answer. A line of many characters is
+# seldom right as a whole, so for it less is asked; of tags, whose number makes it small, nothing.
+LEAST_CLASS, LEAST_LINE = 0.05, 0.01
+
+
+class Under(ABC):
+    """Rules that every answer of a model keeps."""
+
+    @abstractmethod
+    def answers(
+        self, network: nn.Module, batch: Tensor, outputs: Tensor, alone: Sequence[Answer]
+    ) -> list[Answer]:
+        """What is said under the rules, beside what was said without.
+
+        Args:
+            network: of the model.
+            batch: what it sees.
+            outputs: what it makes of that.
+            alone: what its task says to these.
+        """
+
+
+def under_rules(task: Task[Any], rules: Rules, side: Mapping[str, str] | None = None) -> Under:
+    """Rules for a model.
+
+    Args:
+        task: of the model; `classify`, `tag`, or `read` by columns.
+        rules: a file that names its classes or tags, or says what a line may be.
+        side: what is told beside the images: column -> value.
+
+    Raises:
+        UsageError: the model has another job, or a class that the rules do not know.
+    """
+    if isinstance(task, Classify | Tag):
+        return NamesUnder(task, rules, side or {})
+    if isinstance(task, Read):
+        return LinesUnder(task, rules)
+    raise UsageError(
+        "Rules speak of classes, tags and lines of characters, and this model says other things."
+    )
+
+
+class NamesUnder(Under):
+    """Rules over the classes or the tags of a model.
+
+    The network's calibrated probabilities go in, p(answer | rules) comes out. Attributes and tags
+    that the model does not know are silent: they only have to leave an answer that is permitted.
+
+    Args:
+        task: of the model; `classify` or `tag`.
+        rules: a file that names its classes or tags.
+        side: what is told beside the images: column -> value.
+
+    Raises:
+        UsageError: the model has a class that the rules do not know.
+    """
+
+    def __init__(self, task: Classify | Tag, rules: Rules, side: Mapping[str, str]) -> None:
+        kind = "classes" if isinstance(task, Classify) else "tags"
+        known = rules.leaves if kind == "classes" else [c.name for c in rules.choices if c.is_plain]
+        for name in task.classes:
+            if name not in known:
+                raise UsageError(
+                    f"The model says '{name}', which the `{kind}` of {rules.file} do not have"
+                    f"{hint(name, known)}"
+                )
+        for name in side:
+            columns = [rules.choices[i].name for i in rules.known]
+            if name not in columns:
+                raise UsageError(
+                    f"The rules know no column '{name}'{hint(name, columns)} Declare it under "
+                    "`columns:` with its values."
+                )
+        self.task, self.side = task, dict(side)
+        self.compiled: Compiled = rules.compile(task.classes)
+
+    def answers(
+        self, network: nn.Module, batch: Tensor, outputs: Tensor, alone: Sequence[Answer]
+    ) -> list[Answer]:
+        """As `Under.answers`, of raw outputs (B, K)."""
+        logits = self._logits(outputs)
+        told = [self.side] * len(logits)
+        marginals = self.compiled.marginals(logits, told)
+        return [
+            self._answer(answer, row, self.compiled.explain(one, self.side))
+            for answer, row, one in zip(alone, marginals, self._shifted(logits), strict=True)
+        ]
+
+    def _logits(self, outputs: Tensor) -> Tensor:
+        """(B, K) log odds or log probabilities, calibrated."""
+        p = self.task.probabilities(outputs).double().clamp(1e-12, 1 - 1e-12)
+        return (p.log() if isinstance(self.task, Classify) else p.logit()).float()
+
+    def _shifted(self, logits: Tensor) -> Tensor:
+        """Log odds beside each tag's threshold, so that what no rule touches is said as before."""
+        if isinstance(self.task, Classify):
+            return logits
+        limits = torch.tensor(self.task.thresholds).double().clamp(1e-6, 1 - 1e-6)
+        return (logits.double() - limits.logit()).float()
+
+    def _answer(self, alone: Answer, marginals: Tensor, why: Explanation) -> Answer:
+        p = {name: float(marginals[self._atom(name)]) for name in self.task.classes}
+        likely = dict(sorted(p.items(), key=lambda item: -item[1]))
+        if isinstance(self.task, Classify):
+            label = why.values["class"]
+            likely = {label: likely[label], **likely}
+            words = say(likely)
+        else:
+            said = [name for name in likely if why.values[name] == "yes"]
+            label = joined_tags(said)
+            words = ", ".join(f"{name} ({percent(likely[name])})" for name in said)
+            words = words or f"none of the {len(p)} labels"
+        unknown = isinstance(self.task, Classify) and why.permitted < LEAST_CLASS
+        if unknown:
+            share = percent(why.permitted)
+            words = f"unknown: the rules permit {share} of what it believes to see ({words})"
+        elif why.rules:
+            words += f"; alone it would say {alone.words}, but {_broken(why)}"
+        return replace(
+            alone,
+            label=None if unknown else label,
+            probabilities=likely,
+            words=words,
+            unknown=unknown,
+            rules=why.as_dict(),
+        )
+
+    def _atom(self, name: str) -> int:
+        """The number of the value that a class or a tag being so has."""
+        rules = self.compiled.rules
+        if isinstance(self.task, Classify):
+            return self.compiled.offsets[CLASS] + rules.leaves.index(name)
+        return self.compiled.offsets[rules.number[name]] + 1
+
+
+class LinesUnder(Under):
+    """What a line of characters may be, for a reader by columns: exact, over all alignments.
+
+    Args:
+        task: `read` by columns (CTC).
+        rules: with a section `text`; a line should be one of them.
+
+    Raises:
+        UsageError: no text is named, none can be written with the characters that were learned, or
+            the reader writes character by character.
+    """
+
+    def __init__(self, task: Read, rules: Rules) -> None:
+        if task.reader != "ctc":
+            raise UsageError(
+                "Rules of text need a reader by columns; train with --head ctc. This one writes "
+                "character by character."
+            )
+        if not rules.texts:
+            raise UsageError(f"{rules.file} has no section `text` that says what a line may be.")
+        self.task, self.rules = task, rules
+        found = [(text, text.automaton(task.classes)) for text in rules.texts]
+        self.texts = [(text, automaton) for text, automaton in found if not automaton.is_empty]
+        if not self.texts:
+            raise UsageError(
+                f"No text of {rules.file} can be written with the characters that the model knows: "
+                f"{''.join(task.classes)}"
+            )
+
+    def answers(
+        self, network: nn.Module, batch: Tensor, outputs: Tensor, alone: Sequence[Answer]
+    ) -> list[Answer]:
+        """As `Under.answers`."""
+        with torch.inference_mode():
+            logits = cast(ColumnReader, network).logits(batch).double()
+            log_p = logits.log_softmax(2)
+            lengths = torch.full((len(log_p),), log_p.shape[1])
+            best, total = [], []
+            for _, automaton in self.texts:
+                best.append(ctc_best(log_p, lengths, automaton))
+                total.append(ctc_log_sum(log_p, lengths, automaton))
+        permitted = torch.stack(total).logsumexp(0).clamp(max=0)
+        scores = torch.stack([log_p for _, log_p in best])
+        which = scores.argmax(0).tolist()
+        return [
+            self._answer(
+                answer,
+                self._text(best[text][0][row], text),
+                float(scores[text, row]),
+                float(permitted[row]),
+                text,
+            )
+            for row, (answer, text) in enumerate(zip(alone, which, strict=True))
+        ]
+
+    def _text(self, symbols: Tensor, text: int) -> str:
+        said = "".join(self.task.classes[i] for i in symbols.tolist() if i >= 0)
+        if (symbols >= 0).any() and not self.texts[text][1].accepts(said):
+            raise BrokenRule(f"{self.texts[text][0].words} does not permit {said!r}")
+        return said
+
+    def _answer(
+        self, alone: Answer, said: str, log_p: float, permitted: float, text: int
+    ) -> Answer:
+        own = alone.label or ""
+        p = min(1.0, math.exp(log_p - permitted)) if log_p > IMPOSSIBLE else 0.0
+        rule = self.texts[text][0]
+        name = f"L{rule.place.line}"
+        spoken: tuple[Spoken, ...] = ()
+        if not any(automaton.accepts(own) for _, automaton in self.texts):
+            spoken = (Spoken(name, rule.place.line, rule.words, None, {"text": own}),)
+        why = Explanation(
+            values={"text": said},
+            answer={"text": said},
+            probability=p,
+            permitted=math.exp(permitted),
+            own={} if own == said else {"text": own},
+            price=max(0.0, math.log(max(alone.probability, 1e-300)) - log_p),
+            rules=spoken,
+            next=None,
+            algorithms="automaton over all alignments (exact)",
+            file=self.rules.file,
+        )
+        unknown = not said or why.permitted < LEAST_LINE
+        words = f"{said} ({percent(p)})"
+        if unknown:
+            share = percent(why.permitted)
+            words = f"unknown: the rules permit {share} of what it believes to see ({words})"
+        elif spoken:
+            words += f"; alone it would say {alone.words}, but {_broken(why)}"
+        return replace(
+            alone,
+            label=None if unknown else said,
+            probabilities={said: p},
+            words=words,
+            unknown=unknown,
+            places=alone.places if own == said else (),
+            rules=why.as_dict(),
+        )
+
+
+def _broken(why: Explanation) -> str:
+    return " and ".join(f"{rule.name} says {rule.words}" for rule in why.rules)

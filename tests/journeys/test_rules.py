@@ -1,0 +1,65 @@
+"""What a person knows, from an empty file to an answer that keeps it."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_a_file_is_begun_checked_and_kept(ken, photos, model, tmp_path):
+    written = ken("rules", "init", photos, "--quiet", cwd=tmp_path).went_well()
+    assert written == "written rules.yaml\n"
+    rules = tmp_path / "rules.yaml"
+    with rules.open("a") as file:
+        file.write("columns: {place: [wall, floor]}\nrules:\n  - if wall then not circle\n")
+    told = ken("rules", "check", rules, photos, "--quiet").went_well()
+    assert told == "3 classes, 1 rules, 45 images. They can hold together.\n"
+    image = photos / "circle" / "circle3.png"
+    asked = ("predict", image, "--model", model, "--rules", rules, "--quiet")
+    assert "circle" in ken(*asked).went_well()
+    said = ken(*asked, "--side", "place=wall").went_well()
+    assert "says if wall then not circle" in said or "the rules permit" in said
+    (answer,) = json.loads(ken(*asked, "--side", "place=wall", "--json").went_well())
+    assert answer["label"] != "circle"
+    assert answer["rules"]["rules"][0]["words"] == "if wall then not circle"
+
+
+def test_a_begun_file_is_not_written_over(ken, photos, tmp_path):
+    (tmp_path / "rules.yaml").write_text("classes: [a]\n")
+    said = ken("rules", "init", photos, "--quiet", cwd=tmp_path).refused(2)
+    assert said == "rules.yaml exists; say another name with --output."
+
+
+def test_faults_are_told_with_their_lines(ken, photos, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("classes: [circle, cross, squares]\nrules:\n  - never circel\n")
+    said = ken("rules", "check", rules).refused(3)
+    assert said.startswith("rules.yaml:3:11: E101 There is no class, attribute, tag or column")
+    assert "did you mean 'circle'?" in said
+    rules.write_text("classes: [circle, cross, squares]\n")
+    checked = ken("rules", "check", rules, photos, "--quiet")
+    assert checked.code == 3
+    assert "'square' has images and is not in the rules, did you mean 'squares'?" in checked.out
+    assert "'squares' has no images, did you mean 'square'?" in checked.out
+
+
+def test_side_data_need_rules(ken, photos, model):
+    said = ken("predict", photos / "circle", "--model", model, "--side", "place=wall", "--quiet")
+    assert "say --rules too" in said.refused(2)
+
+
+def test_an_explanation_tells_the_rule_its_line_and_its_price(ken, photos, model, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    text = "classes: [circle, cross, square]\ncolumns: {place: [wall, floor]}\n"
+    text += "rules: [if wall then not circle]\n"
+    rules.write_text(text)
+    image = photos / "circle" / "circle3.png"
+    told = ("--model", model, "--rules", rules, "--side", "place=wall")
+    lines = ken("explain", image, *told).went_well().splitlines()
+    starts = [line.split()[0] for line in lines]
+    assert [s for s in starts if s in ("alone", "rule", "price", "by")] == [
+        "alone",
+        "rule",
+        "price",
+        "by",
+    ]
+    assert "rule    L3 if wall then not circle (rules.yaml:3)" in lines

@@ -1,0 +1,151 @@
+"""Answers under rules: what a model says of classes and tags, and what the rules make of it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from kenspeckle.answer import Answer
+from kenspeckle.errors import DataError, UsageError
+from kenspeckle.knowledge.rules import Rules
+from kenspeckle.tasks.classify import Classify
+from kenspeckle.tasks.detect import Detect
+from kenspeckle.tasks.read import Read
+from kenspeckle.tasks.tag import Tag
+from kenspeckle.verbs.under import under_rules
+
+CLASSES = ("cat", "car", "snowman")
+SEASONS = """classes: [snowman, cat, car]
+columns: {season: [summer, winter]}
+rules:
+  - if summer then not snowman
+"""
+LIGHT = """tags: [day, night, snow]
+rules:
+  - never: day and night
+"""
+
+
+def said(task, rules, logits, side=None):
+    outputs = torch.tensor([logits])
+    alone = task.decode(outputs, ["x.png"])
+    under = under_rules(task, Rules.parse(rules), side)
+    (answer,) = under.answers(torch.nn.Identity(), outputs, outputs, alone)
+    return alone[0], answer
+
+
+def test_what_no_rule_touches_is_said_as_before():
+    alone, answer = said(Classify(CLASSES), SEASONS, [1.0, 0.0, 3.0])
+    assert (answer.label, answer.words) == (alone.label, alone.words)
+    assert answer.probabilities == pytest.approx(alone.probabilities)
+    assert answer.rules is not None
+    assert answer.rules["rules"] == ()
+
+
+def test_what_is_told_beside_the_image_rules_a_class_out():
+    _, answer = said(Classify(CLASSES), SEASONS, [1.0, 0.0, 3.0], {"season": "summer"})
+    assert answer.label == "cat"
+    assert answer.probabilities["snowman"] == pytest.approx(0, abs=1e-9)
+    assert answer.probabilities["cat"] == pytest.approx(1 / (1 + math.exp(-1)), abs=1e-6)
+    assert "alone it would say snowman" in answer.words
+    assert "L4 says if summer then not snowman" in answer.words
+    assert answer.rules["price"] == pytest.approx(2.0, abs=1e-5)
+
+
+def test_tags_that_exclude_each_other_are_never_said_together():
+    alone, answer = said(Tag(("day", "night", "snow")), LIGHT, [2.0, 1.0, 1.0])
+    assert alone.label == "day;night;snow" or set(alone.label.split(";")) == {
+        "day",
+        "night",
+        "snow",
+    }
+    assert set(answer.label.replace(" ", "").split(";")) == {"day", "snow"}
+    both = [math.exp(2), math.exp(1), 1.0]
+    assert answer.probabilities["day"] == pytest.approx(both[0] / sum(both), abs=1e-6)
+
+
+def test_a_threshold_stays_where_no_rule_speaks():
+    task = Tag(("day", "night", "snow"), thresholds=[0.9, 0.5, 0.2])
+    alone, answer = said(task, LIGHT, [2.0, -3.0, -1.0])
+    assert alone.label == answer.label == "snow"
+
+
+def test_an_answer_that_the_rules_alone_would_make_is_unknown():
+    text = SEASONS.replace("summer then not snowman", "summer then cat")
+    _, answer = said(Classify(CLASSES), text, [-6.0, 0.0, 3.0], {"season": "summer"})
+    assert answer.unknown
+    assert answer.label is None
+    assert answer.words.startswith("unknown: the rules permit 0.1 %")
+
+
+def test_what_does_not_fit_is_refused_by_name():
+    with pytest.raises(UsageError, match="says 'car', which the `classes`"):
+        under_rules(Classify(CLASSES), Rules.parse("classes: [snowman, cat]"))
+    with pytest.raises(UsageError, match="no column 'saison', did you mean 'season'"):
+        under_rules(Classify(CLASSES), Rules.parse(SEASONS), {"saison": "summer"})
+    with pytest.raises(UsageError, match="this model says other things"):
+        under_rules(Detect(CLASSES), Rules.parse(SEASONS))
+    with pytest.raises(DataError, match="no value 'autumn'"):
+        said(Classify(CLASSES), SEASONS, [0.0, 0.0, 0.0], {"season": "autumn"})
+
+
+class Columns(torch.nn.Module):
+    """A reader by columns that says what it was given."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.given = torch.tensor([logits])
+
+    def logits(self, images):
+        return self.given
+
+
+PLATES = "text:\n  plate: {pattern: '[A-Z][0-9]'}\n"
+
+
+def read(rules, columns, own, p):
+    task = Read(("A", "B", "7", "8"))
+    alone = Answer("x.png", own, {own: p}, f"{own} (...)")
+    network = Columns(columns)
+    (answer,) = under_rules(task, Rules.parse(rules)).answers(
+        network, torch.zeros(1), torch.zeros(1), [alone]
+    )
+    return answer
+
+
+def test_a_line_that_does_not_fit_its_pattern_becomes_the_likeliest_that_does():
+    # two columns over A, B, 7, 8 and the blank: alone it would read AB
+    shares = [[0.6, 0.1, 0.1, 0.1, 0.1], [0.05, 0.5, 0.3, 0.1, 0.05]]
+    columns = [[math.log(share) for share in row] for row in shares]
+    answer = read(PLATES, columns, "AB", 0.3)
+    assert answer.label == "A7"
+    permitted = (0.6 + 0.1) * (0.3 + 0.1)
+    assert answer.rules["permitted"] == pytest.approx(permitted)
+    assert answer.probabilities == pytest.approx({"A7": 0.6 * 0.3 / permitted})
+    assert answer.rules["price"] == pytest.approx(math.log(0.3) - math.log(0.6 * 0.3))
+    assert "L2 says plate: [A-Z][0-9]" in answer.words
+
+
+def test_a_line_that_fits_is_said_as_before_with_its_share_among_those_that_fit():
+    columns = [[5.0, 0, 0, 0, 0], [0, 0, 0, 5.0, 0]]
+    answer = read(PLATES, columns, "A8", 0.9)
+    assert answer.label == "A8"
+    assert answer.rules["rules"] == ()
+    assert answer.rules["price"] == pytest.approx(0, abs=0.1)
+
+
+def test_an_image_that_holds_no_such_line_is_unknown():
+    answer = read(PLATES, [[0, 0, 9.0, 0, 0], [0, 0, 9.0, 0, 0]], "7", 0.99)
+    assert answer.unknown
+    assert answer.label is None
+
+
+def test_readers_that_take_no_rules_are_refused():
+    with pytest.raises(UsageError, match="--head ctc"):
+        under_rules(Read(("A",), reader="decoder"), Rules.parse(PLATES))
+    with pytest.raises(UsageError, match="no section `text`"):
+        under_rules(Read(("A",)), Rules.parse("tags: [a]"))
+    with pytest.raises(UsageError, match="characters that the model knows: xy"):
+        under_rules(Read(("x", "y")), Rules.parse(PLATES))

@@ -80,6 +80,55 @@ def test_an_answer_that_the_rules_alone_would_make_is_unknown():
     assert answer.words.startswith("unknown: the rules permit 0.1 %")
 
 
+PLACES = """classes: [snowman, cat, car]
+priors:
+  - {column: place, value: pole, snowman: x20, cat: x0.1}
+"""
+
+
+def test_what_a_column_makes_likelier_is_a_factor_and_is_said():
+    alone, answer = said(Classify(CLASSES), PLACES, [2.0, 0.0, 1.0], {"place": "pole"})
+    weights = [math.exp(2) * 0.1, 1.0, math.exp(1) * 20]
+    assert alone.label == "cat"
+    assert answer.label == "snowman"
+    assert answer.probabilities["snowman"] == pytest.approx(weights[2] / sum(weights), abs=1e-5)
+    assert (
+        "snowman is 20 times as likely, cat is 0.1 times as likely where place is pole"
+        in answer.words
+    )
+    assert said(Classify(CLASSES), PLACES, [2.0, 0.0, 1.0])[1].words == alone.words
+
+
+def test_a_table_of_priors_knows_all_values_of_its_column(tmp_path):
+    (tmp_path / "month.csv").write_text("month,snowman,cat\n1,5,1\n7,0,1\n")
+    text = "classes: [snowman, cat, car]\npriors: [{column: month, table: month.csv}]\n"
+    under = under_rules(Classify(CLASSES), Rules.parse(text, folder=tmp_path), {"month": "7"})
+    task, outputs = Classify(CLASSES), torch.tensor([[0.0, 0.0, 9.0]])
+    (answer,) = under.answers(torch.nn.Identity(), outputs, outputs, task.decode(outputs, ["x"]))
+    assert answer.label != "snowman"
+    with pytest.raises(DataError, match="'month' have no value '13'"):
+        under_rules(Classify(CLASSES), Rules.parse(text, folder=tmp_path), {"month": "13"})
+
+
+COSTS = """classes: [snowman, cat, car]
+costs:
+  - {truth: cat, answered: car, cost: 100}
+  - {answered: unsure, cost: 0.5}
+"""
+
+
+def test_the_answer_that_costs_least_is_given_and_why():
+    alone, answer = said(Classify(CLASSES), COSTS, [0.0, 2.0, -9.0])
+    assert alone.label == "car"
+    assert answer.label is None
+    assert answer.words.startswith("unsure, a person should look: that costs 0.5, the answer 12 on")
+    _, answer = said(Classify(CLASSES), COSTS.replace("0.5", "9"), [0.0, 2.0, -9.0])
+    assert answer.label == "cat"
+    assert "which costs 0.88 on average" in answer.words
+    _, answer = said(Classify(CLASSES), COSTS, [9.0, 0.0, 0.0])
+    assert answer.label == "cat"
+
+
 def test_what_does_not_fit_is_refused_by_name():
     with pytest.raises(UsageError, match="says 'car', which the `classes`"):
         under_rules(Classify(CLASSES), Rules.parse("classes: [snowman, cat]"))

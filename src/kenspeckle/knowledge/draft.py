@@ -55,11 +55,13 @@ class Prior:
     Args:
         column: of the index file.
         factors: value of the column -> leaf -> factor; leaves without one keep theirs.
+        is_whole: the column has no other values: it came as a table.
     """
 
     column: str
     factors: Mapping[str, Mapping[int, float]]
     place: Place
+    is_whole: bool = False
 
 
 @dataclass

@@ -169,7 +169,14 @@ def _clauses(formula: Formula, wanted: bool, choices: Sequence[Choice]) -> list[
             each = [_clauses(part, wanted, choices) for part in parts]
             if isinstance(formula, All) == wanted:
                 return _kept(clause for clauses in each for clause in clauses)
-            return reduce(lambda a, b: _either(a, b, choices), each, [()])
+            if not all(each):
+                return []  # a part that is always true
+            # Ten thousand single clauses one by one would take minutes.
+            single = joined_clause((i for c in each if len(c) == 1 for i in c[0]), choices)
+            several = [clauses for clauses in each if len(clauses) > 1]
+            if single is None:
+                return []
+            return reduce(lambda a, b: _either(a, b, choices), several, [single])
 
 
 def _spelt(count: Count) -> Formula:
@@ -209,8 +216,8 @@ def _kept(clauses: Iterable[Clause]) -> list[Clause]:
     for clause in sorted(set(clauses), key=lambda c: (len(c), [sorted(i.values) for i in c])):
         if not any(_says(shorter, clause) for shorter in found):
             found.append(clause)
-    if len(found) > MOST_CLAUSES:
-        raise TooTangled
+        if len(found) > MOST_CLAUSES:
+            raise TooTangled
     return sorted(found, key=lambda c: [(i.choice, sorted(i.values)) for i in c])
 
 

@@ -27,6 +27,7 @@ SOLVER = "glucose4"
 MOST_OPTIONS = 5  # ways out of a contradiction that are told
 MOST_TRIED = 200  # sets of rules that are looked at to find them
 MOST_TOLD = 5  # classes that are named one by one
+MOST_WORLDS = 1000  # that are looked for to see of which tags they are
 MOST_FOR_FOLLOWING = (
     400  # rules; asking of each whether it follows takes the square of their number
 )
@@ -132,6 +133,26 @@ class Proof:
     def _others(self, part: Is) -> frozenset[int]:
         return frozenset(range(len(self.rules.choices[part.choice].values))) - part.values
 
+    def alike(self) -> list[list[int]]:
+        """Leaves in groups that the hard rules do not tell apart, so that one answers for all."""
+        rules = self.rules
+        every = frozenset(range(len(rules.leaves)))
+        sets = {
+            min(part.values, every - part.values, key=len)
+            for number in self.selectors
+            for clause in _clauses(rules, number)
+            for part in clause
+            if part.choice == CLASS
+        }
+        marks: list[list[int]] = [[] for _ in rules.leaves]
+        for mark, values in enumerate(sets):
+            for leaf in values:
+                marks[leaf].append(mark)
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for leaf, own in enumerate(marks):
+            groups.setdefault(tuple(own), []).append(leaf)
+        return list(groups.values())
+
     def close(self) -> None:
         """Give the solver's memory back."""
         self.solver.delete()
@@ -181,6 +202,14 @@ class Proof:
                 card = encode(parts, bound, self.top, encoding=EncType.seqcounter)
                 self.top = max(self.top, card.nv)
                 self.solver.append_formula([[*clause, -selector] for clause in card.clauses])
+
+
+def _clauses(rules: Rules, number: int) -> Sequence[Clause]:
+    """The clauses of a rule; of a count without any, its parts."""
+    clauses, formula = rules.clauses[number], rules.rules[number].formula
+    if clauses is None and isinstance(formula, Count):
+        return [tuple(part for part in formula.parts if isinstance(part, Is))]
+    return clauses or ()
 
 
 def proven(rules: Rules) -> list[Problem]:
@@ -244,12 +273,13 @@ def _told_contradictions(proof: Proof) -> list[Problem]:
 def _never(proof: Proof) -> list[Problem]:
     """E202, once for all classes that the same rules forbid."""
     groups: dict[tuple[int, ...], list[int]] = {}
-    for leaf in range(len(proof.rules.leaves)):
-        core = tuple(proof.core(_is(leaf)))
+    for leaves in proof.alike():
+        core = tuple(proof.core(_is(leaves[0])))
         if core:
-            groups.setdefault(core, []).append(leaf)
+            groups.setdefault(core, []).extend(leaves)
     found = []
-    for core, leaves in groups.items():
+    for core, forbidden in groups.items():
+        leaves = sorted(forbidden)
         while leaves:
             options = proof.corrections(_is(leaves[0]))
             rests = [proof.selectors.keys() - set(option) for option in options]
@@ -367,12 +397,23 @@ def _needless(proof: Proof) -> list[Problem]:
 
 
 def _dull_tags(proof: Proof) -> list[Problem]:
+    """W206: tags that no world has; a world that is found answers for all tags that it has."""
     found = []
-    for number, choice in enumerate(proof.rules.choices):
-        if choice.kind == "tag" and not proof.possible(Is(number, frozenset({YES}))):
-            core = proof.core(Is(number, frozenset({YES})))
-            words = f"'{choice.name}' can never be said: {_listed(proof, core)}."
-            found.append(Problem("W206", words, proof.rules.places[choice.name]))
+    choices = proof.rules.choices
+    left = {n: proof.values[n][0] for n, choice in enumerate(choices) if choice.kind == "tag"}
+    proof.solver.set_phases(list(left.values()))
+    for _ in range(MOST_WORLDS):
+        if not left:
+            break
+        number = next(iter(left))
+        if proof.possible(Is(number, frozenset({YES}))):
+            world = set(proof.solver.get_model() or ())
+            left = {n: variable for n, variable in left.items() if variable not in world}
+            continue
+        del left[number]
+        core = proof.core(Is(number, frozenset({YES})))
+        words = f"'{choices[number].name}' can never be said: {_listed(proof, core)}."
+        found.append(Problem("W206", words, proof.rules.places[choices[number].name]))
     return found
 
 

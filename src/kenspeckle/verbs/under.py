@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.dataset import joined_tags
-from kenspeckle.errors import UsageError
+from kenspeckle.errors import DataError, UsageError
 from kenspeckle.knowledge.compiled import BrokenRule, Compiled
+from kenspeckle.knowledge.costs import cheapest, cost_matrix
 from kenspeckle.knowledge.ctc import ctc_best, ctc_log_sum
 from kenspeckle.knowledge.explained import Explanation, Spoken
 from kenspeckle.knowledge.names import CLASS, hint
@@ -31,6 +32,7 @@ from kenspeckle.words import percent
 # that is 19 times surer of something forbidden says is no answer. A line of many characters is
 # seldom right as a whole, so for it less is asked; of tags, whose number makes it small, nothing.
 LEAST_CLASS, LEAST_LINE = 0.05, 0.01
+LEAST_FACTOR = 1e-9  # of a prior that says never; a hard rule says it better
 
 
 class Under(ABC):
@@ -94,21 +96,27 @@ class NamesUnder(Under):
                     f"The model says '{name}', which the `{kind}` of {rules.file} do not have"
                     f"{hint(name, known)}"
                 )
+        columns = [rules.choices[i].name for i in rules.known]
+        with_priors = [prior.column for prior in rules.priors]
         for name in side:
-            columns = [rules.choices[i].name for i in rules.known]
-            if name not in columns:
+            if name not in columns and name not in with_priors:
                 raise UsageError(
-                    f"The rules know no column '{name}'{hint(name, columns)} Declare it under "
-                    "`columns:` with its values."
+                    f"The rules know no column '{name}'{hint(name, [*columns, *with_priors])} "
+                    "Declare it under `columns:` with its values."
                 )
-        self.task, self.side = task, dict(side)
+        self.task = task
+        self.side = {name: value for name, value in side.items() if name in columns}
         self.compiled: Compiled = rules.compile(task.classes)
+        self.factors, self.prior_words = _factors(rules, task.classes, side)
+        self.costs = cost_matrix(rules.costs, len(rules.leaves)) if rules.costs else None
 
     def answers(
         self, network: nn.Module, batch: Tensor, outputs: Tensor, alone: Sequence[Answer]
     ) -> list[Answer]:
         """As `Under.answers`, of raw outputs (B, K)."""
         logits = self._logits(outputs)
+        if isinstance(self.task, Classify):
+            logits = logits + self.factors
         told = [self.side] * len(logits)
         marginals = self.compiled.marginals(logits, told)
         return [
@@ -131,10 +139,15 @@ class NamesUnder(Under):
     def _answer(self, alone: Answer, marginals: Tensor, why: Explanation) -> Answer:
         p = {name: float(marginals[self._atom(name)]) for name in self.task.classes}
         likely = dict(sorted(p.items(), key=lambda item: -item[1]))
+        label: str | None
         if isinstance(self.task, Classify):
-            label = why.values["class"]
-            likely = {label: likely[label], **likely}
+            said_class = label = why.values["class"]
+            likely = {said_class: likely[said_class], **likely}
             words = say(likely)
+            if self.costs is not None:
+                label, words = self._by_cost(marginals, words)
+            if self.prior_words and label != alone.label:
+                words += f"; alone it would say {alone.words}, but {self.prior_words}"
         else:
             said = [name for name in likely if why.values[name] == "yes"]
             label = joined_tags(said)
@@ -154,6 +167,24 @@ class NamesUnder(Under):
             unknown=unknown,
             rules=why.as_dict(),
         )
+
+    def _by_cost(self, marginals: Tensor, words: str) -> tuple[str | None, str]:
+        """The class that costs least on average, and why it is not the likeliest one."""
+        leaves = self.compiled.rules.leaves
+        start = self.compiled.offsets[CLASS]
+        p = marginals[start : start + len(leaves)].double().numpy()
+        assert self.costs is not None
+        chosen = cheapest(p, self.costs)
+        if chosen.leaf == int(p.argmax()):
+            return leaves[chosen.leaf], words
+        least, other = f"{chosen.cost:.2g}", f"{chosen.of_likeliest:.2g}"
+        if chosen.leaf is None:
+            told = (
+                f"unsure, a person should look: that costs {least}, the answer {other} on average"
+            )
+            return None, f"{told} ({words})"
+        said = f"{leaves[chosen.leaf]} ({percent(float(p[chosen.leaf]))})"
+        return leaves[chosen.leaf], f"{said}, which costs {least} on average; {words} costs {other}"
 
     def _atom(self, name: str) -> int:
         """The number of the value that a class or a tag being so has."""
@@ -262,6 +293,33 @@ class LinesUnder(Under):
             places=alone.places if own == said else (),
             rules=why.as_dict(),
         )
+
+
+def _factors(rules: Rules, classes: Sequence[str], side: Mapping[str, str]) -> tuple[Tensor, str]:
+    """(K,) log of how much likelier what is told makes each class, and that in words.
+
+    Raises:
+        DataError: a table of priors does not have the value that is told.
+    """
+    found = torch.zeros(len(classes))
+    words = []
+    for prior in rules.priors:
+        value = side.get(prior.column, "")
+        if not value:
+            continue
+        if value not in prior.factors and prior.is_whole:
+            near = hint(value, prior.factors)
+            raise DataError(
+                f"The priors of the column '{prior.column}' have no value '{value}'{near}"
+            )
+        for leaf, factor in prior.factors.get(value, {}).items():
+            if rules.leaves[leaf] in classes:
+                number = classes.index(rules.leaves[leaf])
+                found[number] += math.log(max(factor, LEAST_FACTOR))
+                words.append(f"{rules.leaves[leaf]} is {factor:g} times as likely")
+        if value in prior.factors:
+            words[-1:] = [f"{words[-1]} where {prior.column} is {value}"] if words else []
+    return found, ", ".join(words)
 
 
 def _broken(why: Explanation) -> str:

@@ -119,7 +119,7 @@ class Priors:
                 factor = draft.number(_factor(Text(cell.strip(), file.place)), what, 0)
                 if of is not None and factor is not None:
                     own.update(dict.fromkeys(of, factor))
-        draft.add("priors", Prior(column.text, factors, table.place))
+        draft.add("priors", Prior(column.text, factors, table.place, True))
 
 
 def _factor(text: Text) -> Text:

@@ -34,7 +34,7 @@ from kenspeckle.data.source import ArrayRow
 
 FOLDS = 5
 SEEDS = range(3)
-STRINGS, LONGEST = 6000, 8  # strings of digits, the last sixth for the test
+STRINGS, LONGEST = {"train": 20_000, "test": 1000}, 8
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class Run:
 
 def digit_strings() -> Path:
     """Strips of 1 to 8 MNIST digits side by side; test strings are made of test digits alone."""
-    folder = work_folder() / "data" / "digit-strings"
+    folder = work_folder() / "data" / "digit-strings-20000"
     if folder.exists():
         return folder
-    partial, random = folder.with_name("digit-strings.partial"), np.random.default_rng(0)
+    partial, random = folder.with_name("digit-strings-20000.partial"), np.random.default_rng(0)
     partial.mkdir(parents=True, exist_ok=True)
     rows = [("file", "text", "split")]
     digits = scan(DATA / "mnist").samples
-    for part, count in (("train", STRINGS * 5 // 6), ("test", STRINGS // 6)):
+    for part, count in STRINGS.items():
         own = [sample for sample in digits if sample.split == part]
         for i in range(count):
             chosen = [own[k] for k in random.integers(0, len(own), random.integers(1, LONGEST + 1))]

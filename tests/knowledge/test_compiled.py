@@ -268,3 +268,28 @@ def test_what_no_network_has_seen_makes_nothing_likelier():
     assert compiled.decode(logits)[0].values["class"] == "cat"
     with pytest.raises(UsageError, match="'night', which has no output"):
         compiled.loss(logits, compiled.observed([{"class": "car", "night": True}]))
+
+
+def test_it_holds_nothing_that_a_checkpoint_would_keep():
+    rules, _ = random_rules(3)
+    assert not rules.compile().state_dict()
+
+
+@pytest.mark.slow
+def test_five_hundred_random_files_agree_with_all_worlds():
+    for seed in range(40, 500):
+        rules, random = random_rules(seed)
+        compiled = rules.compile()
+        logits = torch.from_numpy(random.normal(0, 2, (1, len(compiled.outputs)))).float()
+        brute = Brute(rules, compiled, compiled.log_p(logits).double()[0])
+        scores = brute.scores()
+        total = scores.logsumexp(0)
+        assert compiled.log_permitted(logits)[0].item() == pytest.approx(total.item(), abs=1e-4)
+        shares = torch.zeros(compiled.atoms, dtype=torch.float64)
+        for share, atoms in zip(scores.softmax(0), brute.atoms, strict=True):
+            shares[atoms] += share
+        assert torch.allclose(compiled.marginals(logits)[0].double(), shares, atol=1e-4), seed
+        best = scores.sort(descending=True).values
+        wanted = (best[:5] - total)[torch.isfinite(best[:5])].tolist()
+        found = [answer.log_p for answer in compiled.decode_best(logits, k=5)[0]]
+        assert found == pytest.approx(wanted, abs=1e-4), seed

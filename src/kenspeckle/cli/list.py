@@ -13,7 +13,7 @@ from kenspeckle.errors import UsageError, nearest
 def list_(
     what: Annotated[
         str | None,
-        typer.Argument(help="models, tasks, checks, explanations, augmentations, heads."),
+        typer.Argument(help="models, tasks, checks, explanations, rule forms, ..."),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -25,6 +25,7 @@ def list_(
     """
     from kenspeckle.data.augment import TRANSFORMS
     from kenspeckle.data.checks import CHECKS
+    from kenspeckle.knowledge.forms import FORMS
     from kenspeckle.models import BACKBONES, ENCODERS
     from kenspeckle.tasks import TASKS
     from kenspeckle.training.bank import BANK, PROTOTYPES
@@ -38,6 +39,7 @@ def list_(
             ("tasks", TASKS),
             ("checks", CHECKS),
             ("explanations", EXPLANATIONS),
+            ("rule forms", FORMS),
         )
     }
     tables["models"]["timm:NAME"] = "any network of the package timm (extra `timm`), with --weights"

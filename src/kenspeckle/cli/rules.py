@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,18 +18,22 @@ class Action(StrEnum):
 
     INIT = "init"
     CHECK = "check"
+    TEST = "test"
 
 
 def rules(
-    action: Annotated[Action, typer.Argument(help="init begins a file, check looks for faults.")],
-    path: Annotated[Path, typer.Argument(help="init: the images. check: the rules file.")],
+    action: Annotated[
+        Action, typer.Argument(help="init begins a file, check proves it, test tries it.")
+    ],
+    path: Annotated[Path, typer.Argument(help="init: the images. Else the rules file.")],
     images: Annotated[
-        Path | None, typer.Argument(help="check: images whose labels are held against the rules.")
+        Path | None, typer.Argument(help="Labelled images: check holds labels against rules.")
     ] = None,
     columns: options.Columns = "",
     task: Annotated[
         str, typer.Option("--task", help="tag, where an image may have several labels.")
     ] = "classify",
+    model: options.ModelFile = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="init: the file that is written.")
     ] = Path("rules.yaml"),
@@ -42,6 +47,8 @@ def rules(
         ken rules init photos/
 
         ken rules check rules.yaml photos/
+
+        ken rules test rules.yaml photos/ --model photos.ken
     """
     from kenspeckle.files import write_text
     from kenspeckle.knowledge.problems import in_order
@@ -58,8 +65,10 @@ def rules(
         else:
             terminal.console.print(f"written {output}", soft_wrap=True, markup=False)
         return 0
+    named = options.pairs(columns, "--columns")
+    if action is Action.TEST:
+        return _test(path, images, model, named, json, quiet)
     with terminal.progress(quiet or json) as tell:
-        named = options.pairs(columns, "--columns")
         checked = check_rules(path, images, named, tell, task=task)
     if json:
         terminal.print_json(checked.as_dict())
@@ -71,3 +80,46 @@ def rules(
         verdict = "Mend what is above" if checked.is_wrong else "They can hold together"
         terminal.console.print(f"{kinds}{looked}. {verdict}.", markup=False)
     return 3 if checked.is_wrong else 0
+
+
+def _test(
+    path: Path,
+    images: Path | None,
+    model: Path | None,
+    columns: Mapping[str, str],
+    json: bool,
+    quiet: bool,
+) -> int:
+    from kenspeckle.verbs.ablation import try_rules
+    from kenspeckle.verbs.model import load
+    from kenspeckle.words import percent, points
+
+    if images is None or model is None:
+        raise UsageError(
+            "Say what to try the rules on: `ken rules test rules.yaml photos/ --model photos.ken`."
+        )
+    with terminal.progress(quiet or json) as tell:
+        tried = try_rules(load(model), path, images, columns, tell)
+    if json:
+        terminal.print_json(tried.as_dict())
+        return 0
+    told = terminal.console.print
+    for words, score in (("without rules", tried.alone), ("with rules", tried.ruled)):
+        ends = f"{percent(score.low)} to {percent(score.high)}"
+        told(f"{words:14}{percent(score.value)} right ({ends}, n = {score.n})", markup=False)
+    rows = [
+        [
+            rule.name,
+            rule.words,
+            *map(str, (rule.fired, rule.mended, rule.spoiled)),
+            f"{points(rule.gain.value)} ({points(rule.gain.low)} to {points(rule.gain.high)})",
+        ]
+        for rule in tried.rules
+    ]
+    if rows:
+        terminal.print_table(["", "rule", "fired", "mended", "spoiled", "points"], rows)
+    for rule in tried.rules:
+        if rule.hurts:
+            words = f"{rule.name} hurts: it spoils more right answers than it mends, such as "
+            told(words + ", ".join(rule.spoiled_paths) + ".", soft_wrap=True, markup=False)
+    return 0

@@ -74,6 +74,8 @@ class Compiled(nn.Module):
     ({'class': 'cat', 'night': 'no'}, (0,), 1.0)
     """
 
+    place: Tensor
+
     def __init__(self, rules: Rules, outputs: Sequence[str] | None = None) -> None:
         super().__init__()
         self.rules = rules
@@ -87,6 +89,7 @@ class Compiled(nn.Module):
         self.outputs = tuple(_all_outputs(rules) if outputs is None else outputs)
         self.columns = _columns(rules, self.outputs)
         self.silent = frozenset(self.offsets) - frozenset(self.columns)
+        self.register_buffer("place", torch.zeros(0), persistent=False)  # where plans belong
         self._spoken = [sorted(choices_of(rule.formula)) for rule in rules.rules]
         self._hard = np.array([rule.strength is None for rule in rules.rules], dtype=bool)
         self._plans: dict[tuple[int | None, ...], list[Part]] = {}
@@ -317,7 +320,9 @@ class Compiled(nn.Module):
                 self.choices, rules.rules, rules.clauses, told, self.offsets, self.silent
             )
             for number, part in enumerate(self._plans[full]):
-                self.add_module(f"plan{len(self._plans)}_{number}", part.module)
+                self.add_module(
+                    f"plan{len(self._plans)}_{number}", part.module.to(self.place.device)
+                )
         return self._plans[full]
 
     def _batches(self, told: Sequence[Told], count: int) -> dict[tuple[int | None, ...], list[int]]:

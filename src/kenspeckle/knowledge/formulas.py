@@ -123,7 +123,9 @@ def holds_in(formula: Formula, worlds: NDArray[np.int64]) -> NDArray[np.bool_]:
             some = [holds_in(part, worlds) for part in parts]
             return np.any(some, axis=0) if some else np.zeros(len(worlds), dtype=bool)
         case Count(parts, least, most):
-            found = np.sum([holds_in(part, worlds) for part in parts], axis=0)
+            found = np.zeros(len(worlds), dtype=np.int64)
+            for part in parts:
+                found += holds_in(part, worlds)
             return (found >= least) & (found <= most)
 
 
@@ -134,10 +136,16 @@ def is_count(formula: Formula) -> bool:
 
 def choices_of(formula: Formula) -> set[int]:
     """The choices that a formula speaks of."""
+    return {literal.choice for literal in literals_of(formula)}
+
+
+def literals_of(formula: Formula) -> Iterator[Is]:
+    """The literals in a formula, as it has them."""
     if isinstance(formula, Is):
-        return {formula.choice}
-    parts = (formula.part,) if isinstance(formula, Not) else formula.parts
-    return set().union(*(choices_of(part) for part in parts))
+        yield formula
+        return
+    for part in (formula.part,) if isinstance(formula, Not) else formula.parts:
+        yield from literals_of(part)
 
 
 def clauses_of(formula: Formula, choices: Sequence[Choice]) -> list[Clause]:
@@ -151,39 +159,53 @@ def clauses_of(formula: Formula, choices: Sequence[Choice]) -> list[Clause]:
     >>> clauses_of(Not(both), [day, night])
     [(Is(choice=0, values=frozenset({0})), Is(choice=1, values=frozenset({0})))]
     """
-    return _clauses(formula, True, choices)
+    return _Clauses(choices).of(formula, True)
 
 
-def _clauses(formula: Formula, wanted: bool, choices: Sequence[Choice]) -> list[Clause]:
-    match formula:
-        case Is(choice, values):
-            said = values if wanted else frozenset(range(len(choices[choice].values))) - values
-            if len(said) == len(choices[choice].values):
-                return []
-            return [(Is(choice, said),)] if said else [()]
-        case Not(part):
-            return _clauses(part, not wanted, choices)
-        case Count():
-            return _clauses(_spelt(formula), wanted, choices)
-        case All(parts) | Any(parts):
-            each = [_clauses(part, wanted, choices) for part in parts]
-            if isinstance(formula, All) == wanted:
-                return _kept(clause for clauses in each for clause in clauses)
-            if not all(each):
-                return []  # a part that is always true
-            # Ten thousand single clauses one by one would take minutes.
-            single = joined_clause((i for c in each if len(c) == 1 for i in c[0]), choices)
-            several = [clauses for clauses in each if len(clauses) > 1]
-            if single is None:
-                return []
-            return reduce(lambda a, b: _either(a, b, choices), several, [single])
+class _Clauses:
+    """Clauses of a formula, each part of it once: a count, spelt out, repeats its parts."""
+
+    def __init__(self, choices: Sequence[Choice]) -> None:
+        self.choices = choices
+        self.done: dict[tuple[Formula, bool], list[Clause]] = {}
+
+    def of(self, formula: Formula, wanted: bool) -> list[Clause]:
+        key = formula, wanted
+        if key not in self.done:
+            self.done[key] = self._made(formula, wanted)
+        return self.done[key]
+
+    def _made(self, formula: Formula, wanted: bool) -> list[Clause]:
+        choices = self.choices
+        match formula:
+            case Is(choice, values):
+                said = values if wanted else frozenset(range(len(choices[choice].values))) - values
+                if len(said) == len(choices[choice].values):
+                    return []
+                return [(Is(choice, said),)] if said else [()]
+            case Not(part):
+                return self.of(part, not wanted)
+            case Count():
+                return self.of(_spelt(formula), wanted)
+            case All(parts) | Any(parts):
+                each = [self.of(part, wanted) for part in parts]
+                if isinstance(formula, All) == wanted:
+                    return _kept(clause for clauses in each for clause in clauses)
+                if not all(each):
+                    return []  # a part that is always true
+                # Ten thousand single clauses one by one would take minutes.
+                single = joined_clause((i for c in each if len(c) == 1 for i in c[0]), choices)
+                several = [clauses for clauses in each if len(clauses) > 1]
+                if single is None:
+                    return []
+                return reduce(lambda a, b: _either(a, b, choices), several, [single])
 
 
 def _spelt(count: Count) -> Formula:
     """A count as: no `most + 1` of them together, and among any `n - least + 1` of them one."""
     n = len(count.parts)
     few = _subsets(count.parts, count.most + 1) if count.most < n else []
-    many = _subsets(count.parts, n - count.least + 1) if count.least > 0 else []
+    many = _subsets(count.parts, max(0, n - count.least + 1)) if count.least > 0 else []
     return All((*(Not(All(some)) for some in few), *(Any(some) for some in many)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from kenspeckle.errors import nearest
@@ -120,15 +121,29 @@ def hint(name: str, names: Iterable[str]) -> str:
 
     >>> hint("huskie", ["husky", "beagle"]), hint("veh", ["vehicle"]), hint("moon", ["car"])
     (", did you mean 'husky'?", ", did you mean 'vehicle'?", '.')
+    >>> hint("CAR", ["car"])
+    ", did you mean 'car'?"
     """
     if len(name) > LONGEST:
         return "."
     known = [other for other in names if len(other) <= LONGEST]
+    for form, more in ((_composed, " Its letters are stored otherwise: copy it."), (_folded, "")):
+        same = next((other for other in known if form(other) == form(name)), None)
+        if same is not None:
+            return f", did you mean '{same}'?{more}"
     near = nearest(name, known)
     if near:
         return near
     begins = [other for other in known if len(name) > 1 and other.startswith(name)]
     return f", did you mean '{begins[0]}'?" if begins else "."
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def shown(text: str, most: int = 60) -> str:

@@ -137,7 +137,8 @@ class Free(nn.Module):
         silent: AbstractSet[int],
     ) -> None:
         super().__init__()
-        self.register_buffer("is_silent", torch.tensor([c in silent for c in order]))
+        quiet = torch.tensor([choice in silent for choice in order])
+        self.register_buffer("is_silent", quiet, persistent=False)
         most = max(sizes[choice] for choice in order)
         values = torch.arange(most)[None]
         starts = torch.tensor([offsets[choice] for choice in order])[:, None]

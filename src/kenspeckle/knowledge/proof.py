@@ -16,7 +16,7 @@ from pysat.card import CardEnc, EncType
 from pysat.solvers import Solver
 
 from kenspeckle.knowledge.draft import Rule
-from kenspeckle.knowledge.formulas import YES, Clause, Count, Is, choices_of
+from kenspeckle.knowledge.formulas import YES, Clause, Count, Is, choices_of, literals_of
 from kenspeckle.knowledge.names import CLASS, LONGEST, shown, some
 from kenspeckle.knowledge.problems import Place, Problem
 
@@ -133,24 +133,26 @@ class Proof:
     def _others(self, part: Is) -> frozenset[int]:
         return frozenset(range(len(self.rules.choices[part.choice].values))) - part.values
 
-    def alike(self) -> list[list[int]]:
-        """Leaves in groups that the hard rules do not tell apart, so that one answers for all."""
+    def alike(self, choice: int) -> list[list[int]]:
+        """Values of a choice in groups that the hard rules do not tell apart, so that one answers
+        for all.
+        """
         rules = self.rules
-        every = frozenset(range(len(rules.leaves)))
+        every = frozenset(range(len(rules.choices[choice].values)))
         sets = {
             min(part.values, every - part.values, key=len)
             for number in self.selectors
             for clause in _clauses(rules, number)
             for part in clause
-            if part.choice == CLASS
+            if part.choice == choice
         }
-        marks: list[list[int]] = [[] for _ in rules.leaves]
+        marks: list[list[int]] = [[] for _ in every]
         for mark, values in enumerate(sets):
-            for leaf in values:
-                marks[leaf].append(mark)
+            for value in values:
+                marks[value].append(mark)
         groups: dict[tuple[int, ...], list[int]] = {}
-        for leaf, own in enumerate(marks):
-            groups.setdefault(tuple(own), []).append(leaf)
+        for value, own in enumerate(marks):
+            groups.setdefault(tuple(own), []).append(value)
         return list(groups.values())
 
     def close(self) -> None:
@@ -259,12 +261,12 @@ def _told_contradictions(proof: Proof) -> list[Problem]:
     for number in proof.rules.known:
         choice = proof.rules.choices[number]
         groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
-        for value in range(len(choice.values)):
-            cores = proof.cores(Is(number, frozenset({value})))
+        for alike in proof.alike(number):
+            cores = proof.cores(Is(number, frozenset(alike[:1])))
             if cores:
-                groups.setdefault(tuple(map(tuple, cores)), []).append(value)
+                groups.setdefault(tuple(map(tuple, cores)), []).extend(alike)
         for values in groups.values():
-            named = some([shown(choice.values[value]) for value in values], MOST_TOLD)
+            named = some([shown(choice.values[value]) for value in sorted(values)], MOST_TOLD)
             said = Is(number, frozenset(values[:1]))
             found += _contradictions(proof, f"Where '{choice.name}' is {named}", said)
     return found
@@ -273,7 +275,7 @@ def _told_contradictions(proof: Proof) -> list[Problem]:
 def _never(proof: Proof) -> list[Problem]:
     """E202, once for all classes that the same rules forbid."""
     groups: dict[tuple[int, ...], list[int]] = {}
-    for leaves in proof.alike():
+    for leaves in proof.alike(CLASS) if proof.rules.leaves else ():
         core = tuple(proof.core(_is(leaves[0])))
         if core:
             groups.setdefault(core, []).extend(leaves)
@@ -302,7 +304,7 @@ def _forbidden(proof: Proof, core: Sequence[int], leaves: Sequence[int]) -> Prob
     kinds = _kinds(rules, leaves[0], core)
     steps = "".join(f"; L{line} {name} is-a {kind}" for kind, line in kinds)
     words = (
-        f"{_who(rules, leaves)} can never be answered: {_listed(proof, core)}{steps}. "
+        f"{_who(rules, leaves)} be answered: {_listed(proof, core)}{steps}. "
         f"{_ways_out(proof, _is(leaves[0]))}"
     )
     if len(kinds) > 1:
@@ -312,25 +314,22 @@ def _forbidden(proof: Proof, core: Sequence[int], leaves: Sequence[int]) -> Prob
 
 
 def _who(rules: Rules, leaves: Sequence[int]) -> str:
-    """Some classes by the name of their kind, or one by one."""
+    """That some classes cannot, by the name of their kind or one by one."""
     if len(leaves) == len(rules.leaves):
-        return "None of the classes"
+        return "No class can ever"
     kind = next((kind for kind, below in rules.below.items() if below == set(leaves)), None)
     if kind is not None and len(leaves) > 1:
-        return f"None of the classes of '{kind}'"
-    named = [f"'{rules.leaves[leaf]}'" for leaf in leaves]
-    return some(named, MOST_TOLD)
+        return f"No class of '{kind}' can ever"
+    return some([f"'{rules.leaves[leaf]}'" for leaf in leaves], MOST_TOLD) + " can never"
 
 
 def _kinds(rules: Rules, leaf: int, core: Sequence[int]) -> list[tuple[str, int]]:
     """The kinds of a leaf that the rules speak of, each with the line of the first step to it."""
     spoken = {
-        values
+        part.values
         for number in core
-        for clause in rules.clauses[number] or ()
-        for part in clause
+        for part in literals_of(rules.rules[number].formula)
         if part.choice == CLASS
-        for values in (part.values, _rest(rules, part.values))
     }
     found = []
     name = rules.leaves[leaf]
@@ -366,7 +365,7 @@ def _ways_out(proof: Proof, *said: Is, without: AbstractSet[int] = frozenset()) 
     if "rules" in forms:
         softer.append("a softer rule has `strength: 2`")
     if forms != {"rules"}:
-        softer.append("softer than `always` is `usually 0.9`")
+        softer.append("softer is `usually 0.9`, or several values, as [2, 4]")
     named = [" and ".join(rules[number].name for number in option) for option in options]
     which = named[0]
     if len(named) > 1:

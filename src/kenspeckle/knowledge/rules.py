@@ -16,14 +16,15 @@ from kenspeckle.knowledge.forms import FORMS, Form
 from kenspeckle.knowledge.forms.mirror import Mirrored
 from kenspeckle.knowledge.forms.text import TextRule
 from kenspeckle.knowledge.formulas import Choice, Clause, Is, TooTangled, clauses_of, is_count
-from kenspeckle.knowledge.names import CLASS, NOTHING, hint, shown
-from kenspeckle.knowledge.problems import Place, Problem, RulesError, errors_of
+from kenspeckle.knowledge.names import CLASS, NOTHING, hint, shown, some
+from kenspeckle.knowledge.problems import Place, Problem, RulesError, errors_of, in_order
 from kenspeckle.knowledge.proof import proven
 from kenspeckle.knowledge.source import SourceError, Table, Text, read
 
 VERSION = "1"
 HEAD = "ken-rules"
 MOST_CIRCLES = 10  # that are told
+MOST_STEPS = 10  # of each
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Rules:
         problems = proven(rules)
         if errors_of(problems):
             raise RulesError(file, [*rules.warnings, *problems])
-        return replace(rules, warnings=(*rules.warnings, *problems))
+        return replace(rules, warnings=tuple(in_order([*rules.warnings, *problems])))
 
     @classmethod
     def drafted(cls, text: str, file: str = "rules.yaml", folder: Path | None = None) -> Rules:
@@ -198,11 +199,13 @@ def _name_classes(draft: Draft) -> None:
         if circle is None:
             break
         steps = [draft.edges[one].pop(other) for one, other in pairwise([*circle, circle[0]])]
-        lines = sorted({step.line for step in steps})
+        lines = list(dict.fromkeys(str(step.line) for step in sorted(steps)))
+        if len(circle) > MOST_STEPS:
+            circle = [*circle[:MOST_STEPS], "..."]
         words = (
-            f"These classes go in a circle, each a kind of the next: "
+            "These classes go in a circle, each a kind of the next: "
             f"{' -> '.join([*circle, circle[0]])} ({'lines' if len(lines) > 1 else 'line'} "
-            f"{', '.join(map(str, lines))}). Take one of these steps out."
+            f"{some(lines)}). Take one of these steps out."
         )
         draft.problem("E102", words, max(steps), *sorted(steps)[:-1])
     has_children = {parent for parents in draft.edges.values() for parent in parents}

@@ -145,7 +145,9 @@ class _Reader:
         """A part inside the sentence."""
         self.depth += 1
         if self.depth > DEEPEST:
-            words = f"Parts of this sentence are in one another over {DEEPEST} deep. Write rules."
+            words = (
+                f"This sentence has parts inside parts, over {DEEPEST} deep. Write several rules."
+            )
             raise _wrong(words, self.place())
         formula = reading()
         self.depth -= 1
@@ -306,6 +308,8 @@ def counted(kind: str, number: int, parts: Sequence[Formula], place: Place) -> F
     Raises:
         SentenceError: there are not so many parts, or it says nothing.
     """
+    if not parts:
+        raise _wrong("There is nothing in this list to count.", place)
     if number > len(parts):
         raise _wrong(
             f"There are only {len(parts)} things here, not {number}. Add the others, or say a "

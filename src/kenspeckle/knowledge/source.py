@@ -188,10 +188,14 @@ def _no_yaml(error: yaml.MarkedYAMLError, text: str) -> Problem:
     if known is not None and known[1]:
         mark = error.context_mark or mark
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+    lines = text.splitlines() or [""]
+    if line > len(lines):
+        words = "The file ends, and a bracket or a quotation mark is still open."
+        return _problem("E001", words, len(lines), len(lines[-1]) + 1)
     if known is not None:
         return _problem("E001", known[0], line, column)
     if "cannot start any token" in said:
-        letter = text.splitlines()[line - 1][column - 1 : column]
+        letter = lines[line - 1][column - 1 : column]
         words = f"A text cannot begin with {letter}. Put it into quotation marks."
         if letter == "\t":
             words = "A tab stands here. Use spaces at the beginning of a line."

@@ -152,13 +152,12 @@ def _spans(peaks: Sequence[int], columns: int) -> list[tuple[float, float]]:
 
 
 class _ColumnHead(nn.Module):
-    """Steps -> LSTM both ways, two layers -> logits of each column, and logits straight from it.
+    """Steps -> GRU both ways, two layers -> logits of each column.
 
-    What a column says by itself, and an LSTM that starts with its gate a little open, end the
-    plateau on which CTC says one common character. On strings of 1 to 8 digits, 1500 updates of 32
-    read 88 % of them whole, where an LSTM that starts remembering, without the straight way, read
-    none; on captcha5 a gate half open (0) or wide open (3) leaves the plateau later. A GRU is
-    as good by updates and takes 2 to 3 times as long on a processor.
+    Its gate starts half open (`remember` 0), which ends the plateau on which CTC says one common
+    character: on captcha5 (526 lines) the tuning loss was below 0.1 after 35 epochs, with an LSTM
+    that starts remembering after 75. Logits straight from a column end it sooner still, and then
+    learn the lines by heart: tuning loss 0.59 at the end, against 0.02.
     """
 
     alphabet: Tensor
@@ -167,14 +166,12 @@ class _ColumnHead(nn.Module):
         super().__init__()
         self.register_buffer("alphabet", torch.zeros(symbols, dtype=torch.int64))
         self.narrow = nn.Linear(features, 128)
-        self.encoder = Recurrent("lstm", 128, 96, layers=2, dropout=0.2, remember=1.0)
+        self.encoder = Recurrent("gru", 128, 96, layers=2, dropout=0.2, remember=0.0)
         self.linear = nn.Linear(self.encoder.width, symbols + 1)
-        self.straight = nn.Linear(128, symbols + 1)
 
     def forward(self, steps: Tensor) -> Tensor:
-        narrow = F.relu(self.narrow(steps))
-        states, _ = self.encoder(narrow)
-        return self.linear(states) + self.straight(narrow)
+        states, _ = self.encoder(F.relu(self.narrow(steps)))
+        return self.linear(states)
 
 
 def _ctc(logits: Tensor, places: Tensor, lengths: Tensor) -> Tensor:

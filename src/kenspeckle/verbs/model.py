@@ -112,6 +112,15 @@ class Model:
             answers += self._answer_piece(samples[start : start + PIECE], under)
         return answers
 
+    def outputs(self, samples: Sequence[Sample]) -> Tensor:
+        """What the network makes of samples, (B, ...) before any decoding.
+
+        Raises:
+            UnreadableImage: one of them cannot be read.
+        """
+        given = [self.reading.one(sample, self.bundle) for sample in samples]
+        return self._run(self.reading.together(given))[0]
+
     def _answer_piece(self, samples: Sequence[Sample], under: Under | None) -> list[Answer]:
         answers: dict[int, Answer] = {}
         given: list[Given] = []

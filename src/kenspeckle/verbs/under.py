@@ -114,27 +114,32 @@ class NamesUnder(Under):
         self, network: nn.Module, batch: Tensor, outputs: Tensor, alone: Sequence[Answer]
     ) -> list[Answer]:
         """As `Under.answers`, of raw outputs (B, K)."""
-        logits = self._logits(outputs)
-        if isinstance(self.task, Classify):
-            logits = logits + self.factors
-        told = [self.side] * len(logits)
-        marginals = self.compiled.marginals(logits, told)
+        told = [self.side] * len(outputs)
+        marginals = self.compiled.marginals(self._odds(outputs).float(), told)
         return [
             self._answer(answer, row, self.compiled.explain(one, self.side))
-            for answer, row, one in zip(alone, marginals, self._shifted(logits), strict=True)
+            for answer, row, one in zip(alone, marginals, self.logits(outputs), strict=True)
         ]
 
-    def _logits(self, outputs: Tensor) -> Tensor:
-        """(B, K) log odds or log probabilities, calibrated."""
-        p = self.task.probabilities(outputs).double().clamp(1e-12, 1 - 1e-12)
-        return (p.log() if isinstance(self.task, Classify) else p.logit()).float()
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether it names one class, not any number of tags."""
+        return isinstance(self.task, Classify)
 
-    def _shifted(self, logits: Tensor) -> Tensor:
-        """Log odds beside each tag's threshold, so that what no rule touches is said as before."""
-        if isinstance(self.task, Classify):
-            return logits
-        limits = torch.tensor(self.task.thresholds).double().clamp(1e-6, 1 - 1e-6)
-        return (logits.double() - limits.logit()).float()
+    def logits(self, outputs: Tensor) -> Tensor:
+        """What the answer is decoded from: (B, K) log odds, of tags beside their thresholds.
+
+        So what no rule touches is said as before.
+        """
+        odds = self._odds(outputs)
+        if isinstance(self.task, Tag):
+            odds -= torch.tensor(self.task.thresholds).double().clamp(1e-6, 1 - 1e-6).logit()
+        return odds.float()
+
+    def _odds(self, outputs: Tensor) -> Tensor:
+        """(B, K) log odds of tags, or log p of classes times their priors; calibrated, float64."""
+        p = self.task.probabilities(outputs).double().clamp(1e-12, 1 - 1e-12)
+        return p.logit() if isinstance(self.task, Tag) else p.log() + self.factors
 
     def _answer(self, alone: Answer, marginals: Tensor, why: Explanation) -> Answer:
         p = {name: float(marginals[self._atom(name)]) for name in self.task.classes}
@@ -153,7 +158,7 @@ class NamesUnder(Under):
             label = joined_tags(said)
             words = ", ".join(f"{name} ({percent(likely[name])})" for name in said)
             words = words or f"none of the {len(p)} labels"
-        unknown = isinstance(self.task, Classify) and why.permitted < LEAST_CLASS
+        unknown = self.is_exclusive and why.permitted < LEAST_CLASS
         if unknown:
             share = percent(why.permitted)
             words = f"unknown: the rules permit {share} of what it believes to see ({words})"

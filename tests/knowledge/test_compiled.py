@@ -231,8 +231,9 @@ def test_random_logits_never_get_an_answer_that_breaks_a_rule():
     rules, _ = random_rules(7)
     compiled = rules.compile()
     logits = torch.randn(2000, len(compiled.outputs)) * 20
-    for answer in compiled.decode(logits):
-        world = [c.values.index(answer.values[c.name]) for c in rules.choices]
+    worlds = compiled.worlds(logits).tolist()
+    for answer, world in zip(compiled.decode(logits), worlds, strict=True):
+        assert world == [c.values.index(answer.values[c.name]) for c in rules.choices]
         assert all(holds(r.formula, world) for r in rules.rules if r.strength is None)
 
 

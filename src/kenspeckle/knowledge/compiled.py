@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from kenspeckle.errors import DataError, UsageError
 from kenspeckle.knowledge.explained import Explanation, explained
-from kenspeckle.knowledge.formulas import Choice, Formula, Is, choices_of, holds_in
+from kenspeckle.knowledge.formulas import Choice, Formula, Is, choices_of, holds, holds_in
 from kenspeckle.knowledge.names import CLASS, Names, hint
 from kenspeckle.knowledge.plan import Part, planned
 from kenspeckle.knowledge.problems import Place
@@ -26,6 +26,7 @@ from kenspeckle.knowledge.worlds import REFUSED
 if TYPE_CHECKING:
     from kenspeckle.knowledge.rules import Rules
 
+FEW = 8  # worlds that are asked one by one: 243 rules take 0.3 ms then, over arrays 2 ms
 Told = Mapping[str, str]
 """Side column -> its value for one image."""
 
@@ -208,6 +209,24 @@ class Compiled(nn.Module):
         """
         return [rows[0] for rows in self.decode_best(logits, told, k)]
 
+    def worlds(self, logits: Tensor, told: Sequence[Told] = ()) -> NDArray[np.int64]:
+        """(B, choices) the values of `decode`'s answers as numbers, for many images at once.
+
+        The order is that of `rules.choices`; -1 is a side column that nobody told.
+
+        Raises:
+            BrokenRule: as `decode`.
+            UsageError: what is told leaves no answer.
+        """
+        with torch.no_grad():
+            log_p = self.log_p(logits)
+            found = np.zeros((len(log_p), len(self.choices)), dtype=np.int64)
+            for key, rows in self._batches(told, len(log_p)).items():
+                values = self._best(self._parts(key), log_p[rows], 1)[1][:, 0]
+                found[rows] = self._whole(values, key)
+        self._check(found)
+        return found
+
     def decode_best(
         self, logits: Tensor, told: Sequence[Told] = (), k: int = 1
     ) -> list[list[Decoded]]:
@@ -252,11 +271,21 @@ class Compiled(nn.Module):
         Args:
             worlds: (N, choices) values, -1 for what nobody told: no rule that asks for it speaks.
         """
+        if len(worlds) <= FEW:
+            rows = [
+                [self._is_broken(number, w) for number in range(len(self._hard))]
+                for w in worlds.tolist()
+            ]
+            return np.array(rows, dtype=bool).reshape(len(worlds), len(self._hard))
         columns = []
         for rule, spoken in zip(self.rules.rules, self._spoken, strict=True):
             asked = (worlds[:, spoken] >= 0).all(1)
             columns.append(asked & ~holds_in(rule.formula, worlds))
         return np.stack(columns, 1) if columns else np.zeros((len(worlds), 0), dtype=bool)
+
+    def _is_broken(self, number: int, world: Sequence[int]) -> bool:
+        asked = all(world[choice] >= 0 for choice in self._spoken[number])
+        return asked and not holds(self.rules.rules[number].formula, world)
 
     def _check(self, worlds: NDArray[np.int64]) -> None:
         """The guarantee: what is about to be said breaks no hard rule."""

@@ -84,6 +84,7 @@ class Brute:
             for rule in rules.rules:
                 if not holds(rule.formula, world):
                     factors[at] -= math.inf if rule.strength is None else rule.strength
+        self.is_permitted = torch.from_numpy(np.isfinite(factors))
         starts = [compiled.offsets[c] for c in range(len(rules.choices))]
         self.atoms = np.array(
             [[s + v for s, v in zip(starts, w, strict=True)] for w in self.worlds]
@@ -91,11 +92,12 @@ class Brute:
         self.factors = torch.from_numpy(factors)
         self.log_p = log_p
 
-    def scores(self, allowed=None):
+    def scores(self, allowed=None, soft=True):
         log_p = self.log_p
         if allowed is not None:
             log_p = log_p.masked_fill(~allowed, -math.inf)
-        return log_p[torch.from_numpy(self.atoms)].sum(1) + self.factors
+        sums = log_p[torch.from_numpy(self.atoms)].sum(1)
+        return sums + (self.factors if soft else torch.where(self.is_permitted, 0.0, -math.inf))
 
 
 @pytest.fixture(params=range(40))
@@ -108,9 +110,9 @@ def case(request):
     return rules, compiled, logits, brute, random
 
 
-def test_what_is_permitted_sums_to_what_all_worlds_sum_to(case):
+def test_what_is_permitted_sums_to_what_all_permitted_worlds_sum_to(case):
     _, compiled, logits, brute, _ = case
-    wanted = brute.scores().logsumexp(0)
+    wanted = brute.scores(soft=False).logsumexp(0)
     assert compiled.log_permitted(logits)[0].item() == pytest.approx(wanted.item(), abs=1e-4)
 
 
@@ -194,6 +196,29 @@ def test_what_is_told_beside_the_image_decides_which_rules_speak():
     assert answers[0].price == pytest.approx(2.0)
     with pytest.raises(DataError, match="no value 'sumer', did you mean 'summer'"):
         compiled.decode(torch.zeros(1, 1), [{"season": "sumer"}])
+
+
+def test_a_count_may_speak_of_what_is_told():
+    text = """
+    tags: [a, b]
+    columns: {season: [summer, winter]}
+    rules:
+      - exactly 1 of [a, b, summer]
+    """
+    compiled = Rules.parse(text).compile()
+    told = [{"season": "summer"}, {"season": "winter"}, {}]
+    answers = compiled.decode(torch.tensor([[2.0, 1.0]] * 3), told)
+    said = [(answer.values["a"], answer.values["b"]) for answer in answers]
+    assert said == [("no", "no"), ("yes", "no"), ("yes", "no")]  # never both, whatever the season
+    many = ", ".join(f"t{i}" for i in range(30))
+    large = f"tags: [{many}]\ncolumns: {{x: [p, q]}}\nrules:\n  - exactly 9 of [{many}, p]"
+    compiled = Rules.parse(large).compile()
+    logits = torch.arange(30.0)[None] - 15
+    yes = [
+        sum(value == "yes" for value in compiled.decode(logits, [{"x": x}])[0].values.values())
+        for x in "pq"
+    ]
+    assert yes == [8, 9]
 
 
 def test_an_unseen_class_is_answered_by_its_attributes():
@@ -285,7 +310,8 @@ def test_five_hundred_random_files_agree_with_all_worlds():
         brute = Brute(rules, compiled, compiled.log_p(logits).double()[0])
         scores = brute.scores()
         total = scores.logsumexp(0)
-        assert compiled.log_permitted(logits)[0].item() == pytest.approx(total.item(), abs=1e-4)
+        permitted = brute.scores(soft=False).logsumexp(0)
+        assert compiled.log_permitted(logits)[0].item() == pytest.approx(permitted.item(), abs=1e-4)
         shares = torch.zeros(compiled.atoms, dtype=torch.float64)
         for share, atoms in zip(scores.softmax(0), brute.atoms, strict=True):
             shares[atoms] += share

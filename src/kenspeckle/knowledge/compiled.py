@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +39,7 @@ class Decoded:
     Args:
         values: choice name -> the name of its value; yes and no of tags too.
         log_p: log p(answer | rules).
-        log_permitted: log p_net(rules): how much of what the network believes is permitted at all.
+        log_permitted: log p_net(hard rules): how much of its belief is permitted at all.
         own: what the network alone would say, value by value.
         broken: numbers of the rules that its own answer breaks, soft ones too.
         price: nats by which the answer is less likely to the network than its own.
@@ -93,6 +94,9 @@ class Compiled(nn.Module):
         self.register_buffer("place", torch.zeros(0), persistent=False)  # where plans belong
         self._spoken = [sorted(choices_of(rule.formula)) for rule in rules.rules]
         self._hard = np.array([rule.strength is None for rule in rules.rules], dtype=bool)
+        self.hard: Compiled | None = None
+        if not self._hard.all():
+            self.hard = Compiled(_only(rules, self._hard.tolist()), self.outputs)
         self._plans: dict[tuple[int | None, ...], list[Part]] = {}
         self._parts(())
 
@@ -130,8 +134,12 @@ class Compiled(nn.Module):
         return torch.cat(pieces, 1)
 
     def log_permitted(self, logits: Tensor, told: Sequence[Told] = ()) -> Tensor:
-        """(B,) log p_net(rules), in (-inf, 0]."""
-        return self._log_z(self.log_p(logits), told)
+        """(B,) log p_net(hard rules), 0 at most: what soft rules find rare is still permitted."""
+        return self._log_hard(self.log_p(logits), told)
+
+    def _log_hard(self, log_p: Tensor, told: Sequence[Told]) -> Tensor:
+        hard = self if self.hard is None else self.hard
+        return hard._log_z(log_p, told).clamp(max=0)
 
     def observed(self, labels: Sequence[str | Mapping[str, str | bool]]) -> Tensor:
         """What was seen of each image -> (B, atoms) bool, which values it leaves open.
@@ -233,7 +241,8 @@ class Compiled(nn.Module):
         """The k likeliest answers of each image, best first; fewer where there are fewer."""
         with torch.no_grad():
             log_p = self.log_p(logits)
-            permitted = self._log_z(log_p, told).tolist()
+            total = self._log_z(log_p, told).tolist()
+            permitted = self._log_hard(log_p, told).tolist()
             own_values = torch.stack([log_p[:, self._of(c)].argmax(1) for c in self.offsets], 1)
             own_scores = self._net(log_p, own_values).tolist()
             found: list[list[Decoded]] = [[] for _ in range(len(log_p))]
@@ -252,7 +261,7 @@ class Compiled(nn.Module):
                             break
                         answer = Decoded(
                             values=self._named(answers[place * values.shape[1] + at]),
-                            log_p=score - permitted[row],
+                            log_p=score - total[row],
                             log_permitted=permitted[row],
                             own=said,
                             broken=wrong,
@@ -428,6 +437,15 @@ class Compiled(nn.Module):
             values |= formula.values
         every = frozenset(range(len(self.choices[number].values)))
         return Is(number, frozenset(values) if wanted else every - values)
+
+
+def _only(rules: Rules, kept: Sequence[bool]) -> Rules:
+    """The same with some of the rules alone."""
+    return replace(
+        rules,
+        rules=tuple(compress(rules.rules, kept)),
+        clauses=tuple(compress(rules.clauses, kept)),
+    )
 
 
 def _all_outputs(rules: Rules) -> list[str]:

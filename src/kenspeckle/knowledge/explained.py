@@ -45,7 +45,7 @@ class Explanation:
         values: name -> value of everything that is said.
         answer: the same of what is not `no`.
         probability: p(answer | rules).
-        permitted: p_net(rules): what the network believes in all that is permitted.
+        permitted: p_net(hard rules): what the network believes in all that is permitted.
         own: what the network alone would say, where it differs: name -> value.
         price: nats by which the answer is less likely to the network than its own.
         rules: those that its own answer breaks.

@@ -267,6 +267,21 @@ def given(clauses: Iterable[Clause], known: Mapping[int, int | None]) -> list[Cl
     return found
 
 
+def count_given(count: Count, known: Mapping[int, int | None]) -> Count | None:
+    """A count of literals with the told choices filled in; None where one of them is untold."""
+    left: list[Formula] = []
+    so = 0
+    for part in count.parts:
+        if not isinstance(part, Is) or part.choice not in known:
+            left.append(part)
+            continue
+        value = known[part.choice]
+        if value is None:
+            return None
+        so += value in part.values
+    return Count(tuple(left), max(0, count.least - so), count.most - so)
+
+
 def worlds_of(choices: Sequence[Choice]) -> Iterator[tuple[int, ...]]:
     """All there are, for a second opinion: their number is the product of the values'."""
     return product(*(range(len(choice.values)) for choice in choices))

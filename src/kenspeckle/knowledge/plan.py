@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kenspeckle.errors import UsageError
 from kenspeckle.knowledge.counted import Counted
 from kenspeckle.knowledge.draft import Rule
-from kenspeckle.knowledge.formulas import Choice, Clause, Is, given, is_count
+from kenspeckle.knowledge.formulas import Choice, Clause, Count, Is, count_given, given, is_count
 from kenspeckle.knowledge.names import CLASS
 from kenspeckle.knowledge.worlds import MOST_WORLDS, REFUSED, Tie, Worlds, broken, permitted
 
@@ -230,14 +230,12 @@ def _ties(
 ) -> list[Tie]:
     ties = []
     for number, (rule, own) in enumerate(zip(rules, clauses, strict=True)):
-        if own is not None:
-            left = tuple(given(own, told))
-            if not left:
-                continue
-            count = rule.formula if is_count(rule.formula) and len(left) == len(own) else None
-            ties.append(Tie(left, count, rule.strength, number))  # type: ignore[arg-type]
-        else:
-            ties.append(Tie(None, rule.formula, rule.strength, number))  # type: ignore[arg-type]
+        count = None
+        if isinstance(rule.formula, Count) and is_count(rule.formula):
+            count = count_given(rule.formula, told)
+        left = None if own is None else tuple(given(own, told))
+        if left or (left is None and count is not None):
+            ties.append(Tie(left, count, rule.strength, number))
     return ties
 
 
@@ -289,6 +287,7 @@ def _alone(
         len(ties) != 1
         or silent & set(group)
         or ties[0].count is None
+        or ties[0].count.most < 0
         or ties[0].strength is not None
         or len(group) < 2
     ):
@@ -317,8 +316,8 @@ def _worlds(
         names = ", ".join(choices[choice].name for choice in group[:5])
         raise UsageError(
             f"The rules tie {len(group)} choices together ({names}, ...) with more than "
-            f"{MOST_WORLDS} permitted worlds. Fewer rules that join them, or 'strength' on those "
-            "that join the most, would take them apart."
+            f"{MOST_WORLDS} permitted worlds. Leave out rules that join what has little to do with "
+            "each other."
         )
     order, rows = found
     if not len(rows):

@@ -6,7 +6,7 @@
 | the same model, Kodak as JPEG of quality 10 | >= 0.5 dB over the decoded JPEG |
 | compress, gtsrb, after 15 minutes on its training part | BD-rate <= -30 % against JPEG |
 | compress, Kodak, after 15 minutes on other photos | reported |
-| 200 streams, each byte changed once and each cut once | all refused |
+| 200 streams, each byte changed, and each cut at every place | all refused |
 
 The photos are those of imagenet-1-per-class, flowers5, grocery-hierarchy and pacs-photo-sketch,
 halved, so that marks of their JPEG are gone. Noise is added to 8-bit pixels and cut off at 0 and

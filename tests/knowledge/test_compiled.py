@@ -296,6 +296,50 @@ def test_what_no_network_has_seen_makes_nothing_likelier():
         compiled.loss(logits, compiled.observed([{"class": "car", "night": True}]))
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_of_what_no_network_hears_the_best_counts(seed):
+    rules, random = random_rules(seed)
+    heard = [c for c in range(len(rules.choices)) if random.random() < 0.6] or [1]
+    whole = rules.compile()
+    outputs = [
+        name
+        for name in whole.outputs
+        if (0 if name in rules.leaves else rules.number[name.split(" is ")[0]]) in heard
+    ]
+    compiled = rules.compile(outputs)
+    logits = torch.from_numpy(random.normal(0, 2, (1, len(outputs)))).float()
+    brute = Brute(rules, compiled, compiled.log_p(logits).double()[0])
+    best = {}
+    for world, score in zip(brute.worlds, brute.scores().tolist(), strict=True):
+        key = tuple(world[c] for c in heard)
+        best[key] = max(best.get(key, -math.inf), score)
+    ranked = sorted((score for score in best.values() if score > -math.inf), reverse=True)
+    total = torch.tensor(ranked).logsumexp(0).item()
+    found = compiled.decode_best(logits, k=4)[0]
+    assert [answer.log_p for answer in found] == pytest.approx(
+        [x - total for x in ranked[:4]], abs=1e-4
+    )
+    names = {rules.choices[c].name for c in heard}
+    assert all(set(answer.values) == names for answer in found)
+    assert len({tuple(answer.values.values()) for answer in found}) == len(found)
+
+
+def test_more_answers_than_there_are_may_be_asked_for():
+    compiled = Rules.parse(
+        "classes: [a, b]\nattributes: {legs: {one of: [x, y, z]}}\ntags: [t]"
+    ).compile()
+    assert len(compiled.decode_best(torch.zeros(1, 6), k=99)[0]) == 12
+
+
+def test_labels_of_two_kinds_and_outputs_of_side_columns_are_refused():
+    rules = Rules.parse("classes: [husky, cat]\ntags: [snow]\ncolumns: {s: [a, b]}")
+    with pytest.raises(DataError, match="two kinds"):
+        rules.compile().observed(["husky|snow"])
+    for name in ("s is a", "snow is yes"):
+        with pytest.raises(UsageError, match="no class, tag or attribute"):
+            rules.compile(["husky", "cat", name])
+
+
 def test_it_holds_nothing_that_a_checkpoint_would_keep():
     rules, _ = random_rules(3)
     assert not rules.compile().state_dict()

@@ -79,7 +79,7 @@ def test_the_nearest_training_images_are_named(ken, looker, image, tmp_path):
 
 def test_json_holds_them(ken, looker, image, tmp_path):
     found = json.loads(ken("explain", image, "-m", looker, "--json", cwd=tmp_path).went_well())
-    assert set(found) == {"path", "words", "nearest", "places", "picture"}
+    assert set(found) == {"path", "words", "nearest", "places", "picture", "rules"}
     assert found["path"] == str(image)
     assert (tmp_path / found["picture"]).is_file()
     assert len(found["nearest"]) == NEAREST

@@ -33,14 +33,22 @@ def test_a_film_has_a_frame_an_epoch_and_goes_on_after_a_resume(tmp_path):
     task = Generate(["a", "b"], image_size=28)
     first, second = networks(task)
     Film(task, tmp_path).take(first, 1)
-    assert Film(task, tmp_path).shown(Found()) == Found()
-    resumed = Film(task, tmp_path)
+    assert Film(task, tmp_path, resume=True).shown(Found()) == Found()
+    resumed = Film(task, tmp_path, resume=True)
     resumed.take(second, 2)
     found = resumed.shown(Found())
     film = found.sheets[NAME]
     assert film.shape == (2, 58, 298, 1)
     assert [row["picture"] for row in found.told["sheets"]] == [NAME]
     assert np.array_equal(film[1, :28, :28], task.drawn(second, [0])[0][0].permute(1, 2, 0))
+
+
+def test_a_fresh_run_does_not_go_on_with_an_older_film(tmp_path):
+    task = Generate(["a", "b"], image_size=28)
+    first, _ = networks(task)
+    Film(task, tmp_path).take(first, 7)
+    Film(task, tmp_path).take(first, 1)
+    assert [path.name for path in (tmp_path / "film").iterdir()] == ["0001.png"]
 
 
 def test_a_film_is_one_animated_marked_file(tmp_path):

@@ -92,10 +92,7 @@ def test_what_a_column_makes_likelier_is_a_factor_and_is_said():
     assert alone.label == "cat"
     assert answer.label == "snowman"
     assert answer.probabilities["snowman"] == pytest.approx(weights[2] / sum(weights), abs=1e-5)
-    assert (
-        "snowman is 20 times as likely, cat is 0.1 times as likely where place is pole"
-        in answer.words
-    )
+    assert "snowman is 20 times as likely where place is pole and cat is 0.1 times" in answer.words
     assert said(Classify(CLASSES), PLACES, [2.0, 0.0, 1.0])[1].words == alone.words
 
 
@@ -127,6 +124,47 @@ def test_the_answer_that_costs_least_is_given_and_why():
     assert "which costs 0.88 on average" in answer.words
     _, answer = said(Classify(CLASSES), COSTS, [9.0, 0.0, 0.0])
     assert answer.label == "cat"
+
+
+def test_a_class_that_the_rules_forbid_is_not_answered_however_cheap():
+    names = ["tumour", *(f"healthy{i}" for i in range(5))]
+    text = f"""classes: [{", ".join(names)}]
+columns: {{sex: [m, f]}}
+rules: [if m then not tumour]
+costs: [{{answered: tumour, cost: 0.1}}]
+"""
+    task, random = Classify(names), torch.Generator().manual_seed(0)
+    outputs = torch.randn(200, 6, generator=random)
+    alone = task.decode(outputs, ["x"] * 200)
+    for side, is_said in (({"sex": "m"}, False), ({"sex": "f"}, True)):
+        under = under_rules(task, Rules.parse(text), side)
+        answers = under.answers(torch.nn.Identity(), outputs, outputs, alone)
+        assert any(answer.label == "tumour" for answer in answers) == is_said
+        assert min(min(answer.probabilities.values()) for answer in answers) >= 0
+
+
+def test_what_the_model_does_not_know_is_neither_said_nor_blamed():
+    text = """classes: [cat, car, snowman]
+attributes: {has fur: {always: [cat], never: [car]}}
+tags: [street, field]
+rules: ['exactly 1 of [street, field]']
+unseen: {zebra: {has fur: yes}}
+"""
+    alone, answer = said(Classify(CLASSES), text, [9.0, 0.0, 0.0])
+    assert (answer.label, answer.words) == (alone.label, alone.words)
+    assert answer.rules["values"] == {"class": "cat"}
+    assert answer.rules["rules"] == ()
+
+
+def test_texts_that_overlap_are_counted_once():
+    shares = [[0.05, 0.05, 0.6, 0.2, 0.1], [0.05, 0.05, 0.1, 0.7, 0.1]]
+    columns = [[math.log(share) for share in row] for row in shares]
+    text = "text:\n  a: {pattern: '[78]{2}'}\n"
+    one = read(text, columns, "78", 0.4)
+    both = read(text + "  b: {pattern: '7[78]'}\n", columns, "78", 0.4)
+    assert both.label == one.label == "78"
+    assert both.probabilities == pytest.approx(one.probabilities)
+    assert both.rules["permitted"] == pytest.approx(one.rules["permitted"])
 
 
 def test_what_does_not_fit_is_refused_by_name():

@@ -182,6 +182,34 @@ def anything(alphabet: Sequence[str]) -> Automaton:
     return Automaton(tuple(alphabet), np.zeros((1, len(alphabet)), np.int32), np.ones(1, np.bool_))
 
 
+def union(automata: Sequence[Automaton]) -> Automaton:
+    """The strings that any of several automata over one alphabet accepts.
+
+    Raises:
+        UsageError: more than 5000 states.
+
+    >>> both = union([from_pattern("a+", "ab"), from_pattern("ab?", "ab")])
+    >>> both.accepts("aa"), both.accepts("ab"), both.accepts("b")
+    (True, True, False)
+    """
+    alphabet = automata[0].alphabet
+    number = {symbol: at for at, symbol in enumerate(alphabet)}
+
+    def step(states: tuple[int, ...], symbol: str) -> tuple[int, ...] | None:
+        found = tuple(
+            REFUSED if state == REFUSED else int(one.table[state, number[symbol]])
+            for one, state in zip(automata, states, strict=True)
+        )
+        return None if set(found) == {REFUSED} else found
+
+    def is_end(states: tuple[int, ...]) -> bool:
+        pairs = zip(automata, states, strict=True)
+        return any(state != REFUSED and bool(one.accepting[state]) for one, state in pairs)
+
+    start = (0,) * len(automata)
+    return explored(alphabet, start, step, is_end, "What a line may be").minimal()
+
+
 def explored(
     alphabet: Sequence[str],
     start: State,

@@ -27,6 +27,7 @@ from kenspeckle.knowledge.worlds import REFUSED
 if TYPE_CHECKING:
     from kenspeckle.knowledge.rules import Rules
 
+LARGEST = 1e6  # of a logit; an infinite one would make nan of what is refused
 FEW = 8  # worlds that are asked one by one: 243 rules take 0.3 ms then, over arrays 2 ms
 Told = Mapping[str, str]
 """Side column -> its value for one image."""
@@ -37,7 +38,7 @@ class Decoded:
     """An answer that breaks no hard rule.
 
     Args:
-        values: choice name -> the name of its value; yes and no of tags too.
+        values: name of each choice that has a logit -> the name of its value; yes and no of tags.
         log_p: log p(answer | rules).
         log_permitted: log p_net(hard rules): how much of its belief is permitted at all.
         own: what the network alone would say, value by value.
@@ -118,7 +119,7 @@ class Compiled(nn.Module):
                 f"The rules were compiled for {len(self.outputs)} outputs, and the logits have "
                 f"the shape {tuple(logits.shape)}."
             )
-        logits = logits.float()
+        logits = logits.float().clamp(-LARGEST, LARGEST)
         pieces = []
         for number, choice in enumerate(self.choices):
             if choice.kind == "known":
@@ -130,7 +131,8 @@ class Compiled(nn.Module):
                 yes = logits[:, columns]
                 pieces.append(F.logsigmoid(torch.cat([-yes, yes], 1)))
             else:
-                pieces.append(_filled(logits, columns, len(choice.values)).log_softmax(1))
+                hears = any(self.choices[c].kind == "attribute" for c in self.columns)
+                pieces.append(_filled(logits, columns, hears).log_softmax(1).clamp(min=REFUSED))
         return torch.cat(pieces, 1)
 
     def log_permitted(self, logits: Tensor, told: Sequence[Told] = ()) -> Tensor:
@@ -199,7 +201,8 @@ class Compiled(nn.Module):
 
     def contradicts(self, observed: Tensor, told: Sequence[Told] = ()) -> Tensor:
         """(B,) whether what was seen of an image breaks a hard rule."""
-        flat = torch.zeros(len(observed), self.atoms).masked_fill(~observed, REFUSED)
+        seen = observed.to(self.place.device)
+        flat = torch.zeros(len(seen), self.atoms, device=seen.device).masked_fill(~seen, REFUSED)
         return self._log_z(flat, told) <= REFUSED / 2
 
     def marginals(self, logits: Tensor, told: Sequence[Told] = ()) -> Tensor:
@@ -207,7 +210,7 @@ class Compiled(nn.Module):
         with torch.enable_grad():
             log_p = self.log_p(logits).detach().requires_grad_()
             (found,) = torch.autograd.grad(self._log_z(log_p, told).sum(), log_p)
-        return found
+        return found.clamp(min=0)
 
     def decode(self, logits: Tensor, told: Sequence[Told] = (), k: int = 1) -> list[Decoded]:
         """The likeliest answer of each image that keeps all hard rules.
@@ -249,9 +252,10 @@ class Compiled(nn.Module):
             for key, rows in self._batches(told, len(log_p)).items():
                 scores, values = self._best(self._parts(key), log_p[rows], k)
                 own = self._whole(own_values[rows], key)
+                own[:, list(self.silent)] = -1  # of these the network says nothing
                 broken = self.broken(own)
                 answers = self._whole(values.flatten(0, 1), key)
-                self._check(answers[(scores > REFUSED / 2).flatten().numpy()])
+                self._check(answers[(scores > REFUSED / 2).flatten().cpu().numpy()])
                 nets = self._net(log_p[rows, None].expand(-1, values.shape[1], -1), values).tolist()
                 for place, row in enumerate(rows):
                     said = self._named(own[place])
@@ -313,7 +317,7 @@ class Compiled(nn.Module):
         return worlds
 
     def _named(self, world: NDArray[np.int64]) -> dict[str, str]:
-        spoken = [c for c in self.offsets if c != CLASS or self.rules.leaves]
+        spoken = [c for c in self.columns if c != CLASS or self.rules.leaves]
         return {self.choices[c].name: self.choices[c].values[world[c]] for c in spoken}
 
     def _net(self, log_p: Tensor, values: Tensor) -> Tensor:
@@ -346,7 +350,8 @@ class Compiled(nn.Module):
         found = log_p.new_zeros(len(log_p))
         for key, rows in batches.items():
             sums = [part.module.log_z(log_p[rows]) for part in self._parts(key)]
-            found = found.index_add(0, torch.tensor(rows), torch.stack(sums).sum(0))
+            places = torch.tensor(rows, device=log_p.device)
+            found = found.index_add(0, places, torch.stack(sums).sum(0))
         return found
 
     def _parts(self, key: tuple[int | None, ...]) -> list[Part]:
@@ -433,6 +438,8 @@ class Compiled(nn.Module):
                 raise DataError(f"The label '{label}': {error}") from None
             if not isinstance(formula, Is):
                 return formula
+            if values and formula.choice != number:
+                raise DataError(f"The label '{label}' says things of two kinds; give a mapping.")
             number = formula.choice
             values |= formula.values
         every = frozenset(range(len(self.choices[number].values)))
@@ -490,17 +497,23 @@ def _columns(rules: Rules, outputs: Sequence[str]) -> dict[int, list[int]]:
 def _value(rules: Rules, name: str) -> tuple[int, int]:
     attribute, _, value = name.partition(" is ")
     number = rules.number.get(attribute)
-    if number is not None and value in rules.choices[number].values:
+    is_valued = number is not None and rules.choices[number].kind == "attribute"
+    if number is not None and is_valued and value in rules.choices[number].values:
         return number, rules.choices[number].values.index(value)
     known = [*rules.leaves, *rules.number]
     raise UsageError(f"There is no class, tag or attribute '{name}'{hint(name, known)}")
 
 
-def _filled(logits: Tensor, columns: Sequence[int], count: int) -> Tensor:
-    """Logits by value; a leaf without one gets what the others have on average."""
+def _filled(logits: Tensor, columns: Sequence[int], hears: bool) -> Tensor:
+    """Logits by value; a leaf without one gets what the others have on average.
+
+    Args:
+        hears: some attribute has a logit; else nothing could tell such a leaf, and it is refused.
+    """
     if -1 not in columns:
         return logits[:, list(columns)]
     with_one = logits[:, [column for column in columns if column != -1]]
     mean = with_one.logsumexp(1, keepdim=True) - math.log(with_one.shape[1])
+    mean = mean if hears else torch.full_like(mean, REFUSED)
     pieces = [mean if column == -1 else logits[:, column, None] for column in columns]
     return torch.cat(pieces, 1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from kenspeckle.errors import UsageError
 from kenspeckle.words import percent
 
 if TYPE_CHECKING:
@@ -149,7 +150,10 @@ def _without(
 ) -> dict[str, str] | None:
     """What would be answered without a rule, in what differs; None where nothing does."""
     beside = () if told is None else (told,)
-    other = without_rule(compiled, number).decode(logits, beside)[0]
+    try:
+        other = without_rule(compiled, number).decode(logits, beside)[0]
+    except UsageError:  # without it there are too many worlds to tell
+        return None
     return _changed(other.values, best.values) or None
 
 

@@ -77,6 +77,7 @@ class Star(nn.Module):
         leaf = core[:, :, self.worlds.order.index(CLASS)]
         tables = [self._options(log_p, number)[0] for number in range(len(self.hanging))]
         own = [_of_leaf(table, leaf) for table in tables]  # (B, k, values) each
+        own = [_only_best(t) if s else t for t, s in zip(own, self.silent, strict=True)]
         if k == 1:
             values = [table.argmax(2, keepdim=True) for table in own]
             return scores, torch.cat([core, *values], 2)
@@ -112,6 +113,12 @@ class Star(nn.Module):
         return torch.cat(parts, 1).clamp(min=REFUSED)
 
 
+def _only_best(table: Tensor) -> Tensor:
+    """A choice that no network hears has no second best: the others are refused."""
+    best = table.argmax(-1, keepdim=True)
+    return torch.full_like(table, REFUSED).scatter(-1, best, table.gather(-1, best))
+
+
 def _of_leaf(table: Tensor, leaf: Tensor) -> Tensor:
     return table.gather(1, leaf[..., None].expand(-1, -1, table.shape[2]))
 
@@ -127,6 +134,7 @@ class Free(nn.Module):
 
     places: Tensor
     beyond: Tensor
+    last: Tensor
     is_silent: Tensor
 
     def __init__(
@@ -144,6 +152,7 @@ class Free(nn.Module):
         starts = torch.tensor([offsets[choice] for choice in order])[:, None]
         count = torch.tensor([sizes[choice] for choice in order])[:, None]
         self.register_buffer("beyond", values >= count, persistent=False)
+        self.register_buffer("last", count[:, 0] - 1, persistent=False)
         self.register_buffer("places", starts + values.minimum(count - 1), persistent=False)
 
     def log_z(self, log_p: Tensor) -> Tensor:
@@ -157,11 +166,12 @@ class Free(nn.Module):
         if k == 1:
             found, values = tables.max(2)
             return found.sum(1, keepdim=True), values[:, None]
+        tables = torch.where(self.is_silent[:, None], _only_best(tables), tables)
         joint, values = tables[:, :1].topk(min(k, tables.shape[2]), 2)
         chosen = values[..., None]
         for at in range(1, tables.shape[1]):
             joint, chosen = _merged(joint, chosen, tables[:, None, at], k)
-        return joint[:, 0], chosen[:, 0]
+        return joint[:, 0], chosen[:, 0].minimum(self.last)  # what fills up is refused by its score
 
     def _tables(self, log_p: Tensor) -> Tensor:
         return log_p[:, self.places].masked_fill(self.beyond, REFUSED)
@@ -187,8 +197,8 @@ def planned(
     """The parts of the distribution, for side columns that say these values.
 
     Args:
-        told: choice -> value of each side column, None where nobody told it: rules that speak of
-            it are left out then.
+        told: choice -> value of each side column, None where nobody told it: of rules that speak of
+            it, clauses without it stay.
         silent: choices without a logit.
 
     Raises:
@@ -196,7 +206,8 @@ def planned(
     """
     sizes = {i: len(choice.values) for i, choice in enumerate(choices) if i not in told}
     ties = _ties(rules, clauses, told)
-    core, pairs = _split(ties, sizes)
+    # Leaves that no network hears are one world to it, so nothing may hang on them.
+    core, pairs = (ties, []) if CLASS in silent else _split(ties, sizes)
     hanging: dict[int, list[Tie]] = {}
     for choice, tie in pairs:
         hanging.setdefault(choice, []).append(tie)
@@ -290,6 +301,8 @@ def _alone(
         or ties[0].count.most < 0
         or ties[0].strength is not None
         or len(group) < 2
+        or CLASS in group
+        or ties[0].count.least > len(ties[0].count.parts)
     ):
         return None
     count = ties[0].count

@@ -89,5 +89,6 @@ def refuse_unknown(answers: list[Answer], distances: Floats, threshold: float) -
             told.append(replace(answer, distance=ratio))
             continue
         words = f"unknown: unlike the training images (the nearest class would be {answer.label})"
+        words = words if answer.label is not None else answer.words
         told.append(replace(answer, distance=ratio, unknown=True, label=None, words=words))
     return told

@@ -115,9 +115,15 @@ def try_rules(
     alone = _right([_said(under, answer.own) for answer in answers], truth)
     ruled = _right([_said(under, answer.values) for answer in answers], truth)
     groups = [sample.group or sample.path for sample in samples]
+    rules = under.compiled.rules.rules
     worth = []
     for number in range(len(under.compiled.rules.rules)):
-        fewer = without_rule(under.compiled, number).decode(logits, told)
+        try:
+            fewer = without_rule(under.compiled, number).decode(logits, told)
+        except UsageError:
+            words = f"{rules[number].name} cannot be left out: without it there are too many worlds"
+            tell(Stage("trying rules", words=words))
+            continue
         without = _right([_said(under, answer.values) for answer in fewer], truth)
         worth.append(_worth(under.compiled, number, answers, ruled, without, samples, groups))
         tell(Stage("trying rules", number + 1, len(under.compiled.rules.rules)))

@@ -58,9 +58,10 @@ def explain(
         return _places_drawn(model, image, output, under)
     if model.reads == "clips":
         return _frames_weighed(model, image, output, label, under)
-    heat = model.explain(image, label, method)
     pixels = read_image(File(image), model.fit).pixels
     answer = model.predict(image, under)[0]
+    shown = next(iter(answer.probabilities), None) if under is not None else None
+    heat = model.explain(image, label or shown, method)
     write_bytes(output, _png(side_by_side(pixels, heat)))
     labels = dict(zip(model.bundle.config.paths, model.bundle.config.labels, strict=True))
     nearest_ = {path: labels[path] for path in answer.nearest}

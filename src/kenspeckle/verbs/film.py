@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,10 +27,13 @@ class Film:
     Args:
         task: whose images are drawn.
         folder: of the run; frames lie in `film/`, by epoch.
+        resume: go on with the frames that are there; else they are of another run, and go.
     """
 
-    def __init__(self, task: Generate, folder: Path) -> None:
+    def __init__(self, task: Generate, folder: Path, resume: bool = False) -> None:
         self.task, self.folder = task, folder / "film"
+        if not resume and self.folder.exists():
+            shutil.rmtree(self.folder)
 
     def take(self, network: nn.Module, epoch: int) -> None:
         """Draw a frame, for `fit`; marked as synthetic."""

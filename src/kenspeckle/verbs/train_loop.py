@@ -94,7 +94,7 @@ def train_loop(prepared: Prepared, recipe: Recipe, extras: Extras, tell: Tell) -
     tune = _tuner(prepared, recipe, task, parts.val, parts.train)
     film = None
     if isinstance(task, Generate) and extras.folder is not None:
-        film = Film(task, extras.folder)
+        film = Film(task, extras.folder, extras.resume)
     look = None if film is None else film.take
     history = _run(network, task, batches, tune, look, recipe, extras, augmenting.change, tell)
     told: dict[str, Any] = {"augmentation": list(augmenting.words)}

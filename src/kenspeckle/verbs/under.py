@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.dataset import joined_tags
 from kenspeckle.errors import DataError, UsageError
+from kenspeckle.knowledge.automaton import union
 from kenspeckle.knowledge.compiled import BrokenRule, Compiled
 from kenspeckle.knowledge.costs import cheapest, cost_matrix
 from kenspeckle.knowledge.ctc import ctc_best, ctc_log_sum
@@ -109,17 +113,27 @@ class NamesUnder(Under):
         self.compiled: Compiled = rules.compile(task.classes)
         self.factors, self.prior_words = _factors(rules, task.classes, side)
         self.costs = cost_matrix(rules.costs, len(rules.leaves)) if rules.costs else None
+        self.possible = self._possible() if self.costs is not None and self.is_exclusive else None
 
     def answers(
         self, network: nn.Module, batch: Tensor, outputs: Tensor, alone: Sequence[Answer]
     ) -> list[Answer]:
         """As `Under.answers`, of raw outputs (B, K)."""
         told = [self.side] * len(outputs)
-        marginals = self.compiled.marginals(self._odds(outputs).float(), told)
-        return [
-            self._answer(answer, row, self.compiled.explain(one, self.side))
-            for answer, row, one in zip(alone, marginals, self.logits(outputs), strict=True)
-        ]
+        odds = self._odds(outputs).float()
+        marginals = self.compiled.marginals(odds, told)
+        permitted = self.compiled.log_permitted(self._heard(outputs).float(), told).exp().tolist()
+        found = []
+        for at, one in enumerate(self.logits(outputs)):
+            why = replace(self.compiled.explain(one, self.side), permitted=permitted[at])
+            found.append(self._answer(alone[at], marginals[at], why))
+        return found
+
+    def _possible(self) -> NDArray[np.bool_]:
+        """(L,) which leaves the rules permit beside what is told."""
+        leaves = self.compiled.rules.leaves
+        seen = self.compiled.observed([{"class": leaf} for leaf in leaves])
+        return ~self.compiled.contradicts(seen, [self.side] * len(leaves)).numpy()
 
     @property
     def is_exclusive(self) -> bool:
@@ -138,8 +152,13 @@ class NamesUnder(Under):
 
     def _odds(self, outputs: Tensor) -> Tensor:
         """(B, K) log odds of tags, or log p of classes times their priors; calibrated, float64."""
+        heard = self._heard(outputs)
+        return heard + self.factors if self.is_exclusive else heard
+
+    def _heard(self, outputs: Tensor) -> Tensor:
+        """The same before any prior: what the network alone believes."""
         p = self.task.probabilities(outputs).double().clamp(1e-12, 1 - 1e-12)
-        return p.logit() if isinstance(self.task, Tag) else p.log() + self.factors
+        return p.logit() if isinstance(self.task, Tag) else p.log()
 
     def _answer(self, alone: Answer, marginals: Tensor, why: Explanation) -> Answer:
         p = {name: float(marginals[self._atom(name)]) for name in self.task.classes}
@@ -151,8 +170,12 @@ class NamesUnder(Under):
             words = say(likely)
             if self.costs is not None:
                 label, words = self._by_cost(marginals, words)
-            if self.prior_words and label != alone.label:
-                words += f"; alone it would say {alone.words}, but {self.prior_words}"
+            if label is not None:
+                likely = {label: likely[label], **likely}
+            changed = [n for n in (said_class, alone.label) if n in self.prior_words]
+            if changed and said_class != alone.label:
+                told = " and ".join(self.prior_words[str(name)] for name in changed)
+                words += f"; alone it would say {alone.words}, but {told}"
         else:
             said = [name for name in likely if why.values[name] == "yes"]
             label = joined_tags(said)
@@ -177,8 +200,9 @@ class NamesUnder(Under):
         """The class that costs least on average, and why it is not the likeliest one."""
         leaves = self.compiled.rules.leaves
         start = self.compiled.offsets[CLASS]
-        p = marginals[start : start + len(leaves)].double().numpy()
         assert self.costs is not None
+        assert self.possible is not None
+        p = marginals[start : start + len(leaves)].double().numpy() * self.possible
         chosen = cheapest(p, self.costs)
         if chosen.leaf == int(p.argmax()):
             return leaves[chosen.leaf], words
@@ -222,7 +246,9 @@ class LinesUnder(Under):
         self.task, self.rules = task, rules
         found = [(text, text.automaton(task.classes)) for text in rules.texts]
         self.texts = [(text, automaton) for text, automaton in found if not automaton.is_empty]
-        if not self.texts:
+        if self.texts:
+            self.any = union([automaton for _, automaton in self.texts])
+        else:
             raise UsageError(
                 f"No text of {rules.file} can be written with the characters that the model knows: "
                 f"{''.join(task.classes)}"
@@ -236,40 +262,29 @@ class LinesUnder(Under):
             logits = cast(ColumnReader, network).logits(batch).double()
             log_p = logits.log_softmax(2)
             lengths = torch.full((len(log_p),), log_p.shape[1])
-            best, total = [], []
-            for _, automaton in self.texts:
-                best.append(ctc_best(log_p, lengths, automaton))
-                total.append(ctc_log_sum(log_p, lengths, automaton))
-        permitted = torch.stack(total).logsumexp(0).clamp(max=0)
-        scores = torch.stack([log_p for _, log_p in best])
-        which = scores.argmax(0).tolist()
+            best, scores = ctc_best(log_p, lengths, self.any)
+            permitted = ctc_log_sum(log_p, lengths, self.any).clamp(max=0)
         return [
-            self._answer(
-                answer,
-                self._text(best[text][0][row], text),
-                float(scores[text, row]),
-                float(permitted[row]),
-                text,
-            )
-            for row, (answer, text) in enumerate(zip(alone, which, strict=True))
+            self._answer(answer, self._text(symbols), float(score), float(share))
+            for answer, symbols, score, share in zip(alone, best, scores, permitted, strict=True)
         ]
 
-    def _text(self, symbols: Tensor, text: int) -> str:
+    def _text(self, symbols: Tensor) -> str:
         said = "".join(self.task.classes[i] for i in symbols.tolist() if i >= 0)
-        if (symbols >= 0).any() and not self.texts[text][1].accepts(said):
-            raise BrokenRule(f"{self.texts[text][0].words} does not permit {said!r}")
+        if said and not any(re.fullmatch(text.pattern, said) for text, _ in self.texts):
+            raise BrokenRule(f"no text of {self.rules.file} permits {said!r}")
         return said
 
-    def _answer(
-        self, alone: Answer, said: str, log_p: float, permitted: float, text: int
-    ) -> Answer:
+    def _answer(self, alone: Answer, said: str, log_p: float, permitted: float) -> Answer:
         own = alone.label or ""
         p = min(1.0, math.exp(log_p - permitted)) if log_p > IMPOSSIBLE else 0.0
-        rule = self.texts[text][0]
-        name = f"L{rule.place.line}"
         spoken: tuple[Spoken, ...] = ()
-        if not any(automaton.accepts(own) for _, automaton in self.texts):
-            spoken = (Spoken(name, rule.place.line, rule.words, None, {"text": own}),)
+        if not self.any.accepts(own):
+            without = {"text": own} if len(self.texts) == 1 else None
+            spoken = tuple(
+                Spoken(f"L{text.place.line}", text.place.line, text.words, None, without)
+                for text, _ in self.texts
+            )
         why = Explanation(
             values={"text": said},
             answer={"text": said},
@@ -279,7 +294,7 @@ class LinesUnder(Under):
             price=max(0.0, math.log(max(alone.probability, 1e-300)) - log_p),
             rules=spoken,
             next=None,
-            algorithms="automaton over all alignments (exact)",
+            algorithms="automaton over all alignments (exact; the likeliest single way)",
             file=self.rules.file,
         )
         unknown = not said or why.permitted < LEAST_LINE
@@ -300,14 +315,16 @@ class LinesUnder(Under):
         )
 
 
-def _factors(rules: Rules, classes: Sequence[str], side: Mapping[str, str]) -> tuple[Tensor, str]:
-    """(K,) log of how much likelier what is told makes each class, and that in words.
+def _factors(
+    rules: Rules, classes: Sequence[str], side: Mapping[str, str]
+) -> tuple[Tensor, dict[str, str]]:
+    """(K,) log of how much likelier what is told makes each class, and that of each in words.
 
     Raises:
         DataError: a table of priors does not have the value that is told.
     """
     found = torch.zeros(len(classes))
-    words = []
+    words: dict[str, str] = {}
     for prior in rules.priors:
         value = side.get(prior.column, "")
         if not value:
@@ -321,10 +338,10 @@ def _factors(rules: Rules, classes: Sequence[str], side: Mapping[str, str]) -> t
             if rules.leaves[leaf] in classes:
                 number = classes.index(rules.leaves[leaf])
                 found[number] += math.log(max(factor, LEAST_FACTOR))
-                words.append(f"{rules.leaves[leaf]} is {factor:g} times as likely")
-        if value in prior.factors:
-            words[-1:] = [f"{words[-1]} where {prior.column} is {value}"] if words else []
-    return found, ", ".join(words)
+                told = f"is {factor:g} times as likely where {prior.column} is {value}"
+                name = rules.leaves[leaf]
+                words[name] = f"{words[name]}, and {told}" if name in words else f"{name} {told}"
+    return found, words
 
 
 def _broken(why: Explanation) -> str:

@@ -10,7 +10,7 @@ UNSURE = "unsure"
 
 
 class Costs:
-    """A list; what is not said costs 1, or by the tree (see `costs.py`), and being right nothing.
+    """A list; what is not said costs 1, and being right nothing (see `knowledge/costs.py`).
 
     ```yaml
     costs:

@@ -324,6 +324,20 @@ def test_of_what_no_network_hears_the_best_counts(seed):
     assert len({tuple(answer.values.values()) for answer in found}) == len(found)
 
 
+def test_where_only_a_class_is_left_that_no_network_hears_nothing_is_answered():
+    text = """
+    classes: [cat, dog]
+    unseen: {zebra: {}}
+    columns: {place: [zoo, home]}
+    rules: [if zoo then not cat and not dog]
+    """
+    compiled = Rules.parse(text).compile(["cat", "dog"])
+    assert compiled.decode(torch.zeros(1, 2), [{"place": "home"}])[0].values["class"] == "cat"
+    for asked in (compiled.decode, compiled.worlds):
+        with pytest.raises(UsageError, match="no answer that the network knows"):
+            asked(torch.zeros(1, 2), [{"place": "zoo"}])
+
+
 def test_more_answers_than_there_are_may_be_asked_for():
     compiled = Rules.parse(
         "classes: [a, b]\nattributes: {legs: {one of: [x, y, z]}}\ntags: [t]"

@@ -240,13 +240,13 @@ def _ties(
     told: Mapping[int, int | None],
 ) -> list[Tie]:
     ties = []
-    for number, (rule, own) in enumerate(zip(rules, clauses, strict=True)):
+    for rule, own in zip(rules, clauses, strict=True):
         count = None
         if isinstance(rule.formula, Count) and is_count(rule.formula):
             count = count_given(rule.formula, told)
         left = None if own is None else tuple(given(own, told))
         if left or (left is None and count is not None):
-            ties.append(Tie(left, count, rule.strength, number))
+            ties.append(Tie(left, count, rule.strength))
     return ties
 
 

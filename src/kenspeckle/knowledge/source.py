@@ -11,7 +11,7 @@ import yaml
 
 from kenspeckle.knowledge.problems import Place, Problem
 
-MOST_BYTES = 8 * 2**20  # 5000 rules are 0.4 MB
+MOST_BYTES = 8 * 2**20  # 5000 rules are 0.12 MB
 DEEPEST = 40
 
 
@@ -130,7 +130,7 @@ def read(text: str, faults: list[Problem]) -> Table:
     return table
 
 
-# The loader in C reads 5000 rules in 0.1 s, the one in Python in 1.5 s.
+# The loader in C reads 5000 rules in 0.11 s, the one in Python in 0.19 s.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # What YAML has no place for, but for line ends and tabs.

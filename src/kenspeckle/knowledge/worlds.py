@@ -15,7 +15,6 @@ from kenspeckle.knowledge.formulas import Clause, Count, Is
 
 MOST_WORLDS = 200_000
 MOST_WHILE = 400_000  # rows while the table is built
-MOST_BYTES = 64 * 2**20
 REFUSED = -1e30  # log p of what cannot be: far below any sum, and no infinity that makes nan
 Table = NDArray[np.int16]
 
@@ -28,13 +27,11 @@ class Tie:
         clauses: what it says; None where `count` does.
         count: so many of these literals.
         strength: None is hard.
-        rule: its number in the file.
     """
 
     clauses: tuple[Clause, ...] | None
     count: Count | None
     strength: float | None
-    rule: int
 
     @cached_property
     def choices(self) -> frozenset[int]:
@@ -157,7 +154,6 @@ class Worlds(nn.Module):
     """
 
     first: Tensor
-    rest: Tensor
     weights: Tensor
     rows: Tensor
 
@@ -198,7 +194,7 @@ class Worlds(nn.Module):
         """
         if bool((log_p.detach() <= REFUSED / 2).any()):  # differences of them would be nan or 0
             return log_p[:, self._atoms()] @ self._full().T + self.weights
-        # 41 yes-or-no choices: half the columns, 1.5 ms instead of 3 for one image
+        # 41 yes-or-no choices: half the columns, 0.4 ms instead of 1.3 for 81 013 worlds
         gains = log_p[:, self.upper] - log_p[:, self.lower]
         base = log_p[:, self.first].sum(1, keepdim=True)
         return torch.addmm(self.weights, gains, self.table.T) + base

@@ -88,7 +88,10 @@ def refuse_unknown(answers: list[Answer], distances: Floats, threshold: float) -
         if ratio <= 1:
             told.append(replace(answer, distance=ratio))
             continue
-        words = f"unknown: unlike the training images (the nearest class would be {answer.label})"
-        words = words if answer.label is not None else answer.words
+        words = answer.words  # of an answer that claims nothing
+        if answer.label is not None:
+            words = (
+                f"unknown: unlike the training images (the nearest class would be {answer.label})"
+            )
         told.append(replace(answer, distance=ratio, unknown=True, label=None, words=words))
     return told

@@ -66,9 +66,10 @@ def signs() -> Path:
 
 
 def trained(task: str, data: Path, minutes: int) -> tuple[kenspeckle.Model, Row]:
-    """A model of one `ken train`, and what the whole process took."""
+    """A model of one `ken train` that the budget ends, and what the whole process took."""
     runs, name = work_folder() / "runs", f"{task}-{data.name}"
-    options = ("--task", task, "--budget", f"{minutes}m", "--quiet", "--exist-ok")
+    limit = ("--budget", f"{minutes}m", "--epochs", "1000")
+    options = ("--task", task, *limit, "--quiet", "--exist-ok")
     done = ran(ken("train", data, *options, "--project", runs, "--name", name))
     if done.code:
         sys.exit(f"{name}: ken train ended with {done.code}: {done.output}")
@@ -202,7 +203,7 @@ def main() -> None:
     for name in sys.argv[1:] or ROWS:
         store.row(name, ROWS[name])
     rows = store.rows
-    told: list[tuple[str, str, object, object]] = []
+    told: list[tuple[str, str, float, bool | None]] = []
     if "restore" in rows:
         row = rows["restore"]
         for key, least in (("gain_over_non_local", 1.0), ("gain_over_jpeg", 0.5)):
@@ -217,7 +218,12 @@ def main() -> None:
     if "damage" in rows:
         told.append(("damage", "passed", rows["damage"]["passed"], rows["damage"]["passed"] == 0))
     table([("row", "measure", "value", "met"), *told])
-    store.conclude({f"{row}, {measure}": [value, met] for row, measure, value, met in told})
+    store.conclude(
+        {
+            f"{row}, {measure}": [float(value), met if met is None else bool(met)]
+            for row, measure, value, met in told
+        }
+    )
 
 
 if __name__ == "__main__":

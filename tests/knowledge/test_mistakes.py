@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from kenspeckle.errors import DataError
+from kenspeckle.knowledge.beside import Beside
 from kenspeckle.knowledge.problems import Place, RulesError
 from kenspeckle.knowledge.rules import Rules
 
@@ -560,7 +561,7 @@ def folder(tmp_path_factory):
 def told(text, folder=None):
     """All that is said of a file: its faults, or its warnings."""
     try:
-        return Rules.parse(text, folder=folder).warnings
+        return Rules.parse(text, beside=Beside(folder)).warnings
     except RulesError as error:
         return error.problems
 

@@ -37,8 +37,8 @@ from kenspeckle.files import sha256, write_bytes
 from kenspeckle.models.backbone import Input, Positions
 from kenspeckle.models.heads import FeatureHead, Transform
 from kenspeckle.models.pretrained import make_backbone
-from kenspeckle.tasks import TASKS
-from kenspeckle.tasks.task import Network, Task
+from kenspeckle.tasks import RULED, TASKS
+from kenspeckle.tasks.task import ClassTask, Network, Task
 from kenspeckle.trust.unknown import Familiar
 
 
@@ -103,7 +103,8 @@ class Bundle:
         """The question it answers, with its classes and what it found out for itself."""
         config = self.config
         try:
-            task: Task[Any] = TASKS.load(config.task)(
+            kinds = RULED if "rules" in config.settings else TASKS
+            task: Task[Any] = kinds.load(config.task)(
                 config.classes,
                 head="pooled" if config.head == "features" else config.head,
                 image_size=config.image_size,
@@ -134,7 +135,8 @@ class Bundle:
             backbone = make_backbone(config.model, fresh=True, built=built)
             if config.head == "features":
                 transform = cast(Transform, config.transform)
-                head = FeatureHead(config.widths, len(config.classes), transform)
+                assert isinstance(task, ClassTask)
+                head = FeatureHead(config.widths, len(task.outputs), transform)
                 network: nn.Module = Network(backbone, head)
             else:
                 network = task.network(backbone)

@@ -99,6 +99,9 @@ def train(
     columns: options.Columns = "",
     split: Annotated[Path | None, typer.Option("--split", help="A split.csv to use again.")] = None,
     exclude: options.Exclude = None,
+    rules: Annotated[
+        Path | None, typer.Option("--rules", help="A rules file to obey: ken rules init.")
+    ] = None,
     project: Annotated[Path, typer.Option("--project", help="Where runs go.")] = Path("runs/train"),
     name: Annotated[str, typer.Option("--name", help="The run; numbered if it exists.")] = "exp",
     exist_ok: Annotated[
@@ -169,6 +172,7 @@ def train(
                 columns=past.source.columns,
                 split=past.source.split,
                 exclude=past.source.exclude,
+                rules=past.source.rules,
                 folder=resume,
                 resume=True,
                 tell=tell,
@@ -187,6 +191,7 @@ def train(
                     columns=named,
                     split=split,
                     exclude=exclude,
+                    rules=rules,
                     tell=tell,
                 )
                 if json:
@@ -204,6 +209,7 @@ def train(
                     columns=named,
                     split=split,
                     exclude=exclude,
+                    rules=rules,
                     folder=folder,
                     diagnose=diagnose,
                     find_rate=find_lr,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import compress
 from typing import TYPE_CHECKING
 
@@ -17,12 +16,9 @@ from torch.nn import functional as F
 
 from kenspeckle.errors import DataError, UsageError
 from kenspeckle.knowledge.explained import Explanation, explained
-from kenspeckle.knowledge.formulas import Choice, Formula, Is, choices_of, holds, holds_in
-from kenspeckle.knowledge.names import CLASS, Names, hint
+from kenspeckle.knowledge.formulas import Choice, Is, choices_of, holds, holds_in
+from kenspeckle.knowledge.names import CLASS, hint
 from kenspeckle.knowledge.plan import Part, planned
-from kenspeckle.knowledge.problems import Place
-from kenspeckle.knowledge.sentences import SentenceError, read_sentence
-from kenspeckle.knowledge.source import Text
 from kenspeckle.knowledge.worlds import REFUSED
 
 if TYPE_CHECKING:
@@ -205,6 +201,24 @@ class Compiled(nn.Module):
         seen = observed.to(self.place.device)
         flat = torch.zeros(len(seen), self.atoms, device=seen.device).masked_fill(~seen, REFUSED)
         return self._log_z(flat, told) <= REFUSED / 2
+
+    def possible(self, observed: Tensor, told: Sequence[Told] = ()) -> Tensor:
+        """(B, atoms) bool: which values are left by what was seen of an image and the hard rules.
+
+        What contradicts the rules keeps what was seen of it; nothing is found out of choices that
+        have no logit.
+        """
+        hard = self if self.hard is None else self.hard
+        seen = observed.to(self.place.device)
+        flat = torch.zeros(len(seen), self.atoms, device=seen.device).masked_fill(~seen, REFUSED)
+        with torch.enable_grad():
+            flat.requires_grad_()
+            log_z = hard._log_z(flat, told)
+            (found,) = torch.autograd.grad(log_z.sum(), flat)
+        left = found > 0
+        for choice in self.silent:
+            left[:, self._of(choice)] = seen[:, self._of(choice)]
+        return torch.where((log_z > REFUSED / 2)[:, None], left, seen)
 
     def marginals(self, logits: Tensor, told: Sequence[Told] = ()) -> Tensor:
         """(B, atoms) p(value | rules) of each value of each choice; those of a choice sum to 1."""
@@ -420,38 +434,10 @@ class Compiled(nn.Module):
             return found
         if not label:
             return {}
-        formula = self._formula(label)
+        formula = self.rules.said(label)
         if not isinstance(formula, Is):
             raise DataError(f"The label '{label}' says several things; give them as a mapping.")
         return {formula.choice: formula.values}
-
-    @cached_property
-    def _names(self) -> Names:
-        names = Names()
-        names.set_leaves(self.rules.leaves)
-        for choice in self.choices[1:]:
-            names.add_choice(choice, Place(1, 1))
-        for name, leaves in self.rules.below.items():
-            names.say(name, Is(CLASS, leaves), Place(1, 1))
-        return names
-
-    def _formula(self, label: str) -> Formula:
-        wanted = not label.startswith("!")
-        values: set[int] = set()
-        number = CLASS
-        for part in label.removeprefix("!").split("|"):
-            try:
-                formula = read_sentence(Text(part.strip(), Place(1, 1)), self._names)
-            except SentenceError as error:
-                raise DataError(f"The label '{label}': {error}") from None
-            if not isinstance(formula, Is):
-                return formula
-            if values and formula.choice != number:
-                raise DataError(f"The label '{label}' says things of two kinds; give a mapping.")
-            number = formula.choice
-            values |= formula.values
-        every = frozenset(range(len(self.choices[number].values)))
-        return Is(number, frozenset(values) if wanted else every - values)
 
 
 def _check_known(scores: Tensor) -> None:

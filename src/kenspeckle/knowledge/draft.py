@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TypeVar
 
+from kenspeckle.knowledge.beside import Beside
 from kenspeckle.knowledge.formulas import Formula, Is
 from kenspeckle.knowledge.names import CLASS, LONGEST, Names, shown, some
 from kenspeckle.knowledge.problems import Place, Problem
@@ -68,7 +68,7 @@ class Prior:
 class Draft:
     """Names, rules and problems so far; what else a section leaves lies in `extras` by its name."""
 
-    folder: Path | None = None
+    beside: Beside = field(default_factory=Beside)
     names: Names = field(default_factory=Names)
     edges: dict[str, dict[str, Place]] = field(default_factory=dict)
     unseen: dict[str, Place] = field(default_factory=dict)

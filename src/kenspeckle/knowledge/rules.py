@@ -8,17 +8,28 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from kenspeckle.errors import DataError
+from kenspeckle.knowledge.beside import Beside
 from kenspeckle.knowledge.compiled import Compiled
 from kenspeckle.knowledge.draft import Cost, Draft, Prior, Rule
 from kenspeckle.knowledge.forms import FORMS, Form
 from kenspeckle.knowledge.forms.mirror import Mirrored
 from kenspeckle.knowledge.forms.text import TextRule
-from kenspeckle.knowledge.formulas import Choice, Clause, Is, TooTangled, clauses_of, is_count
-from kenspeckle.knowledge.names import CLASS, NOTHING, hint, shown, some
+from kenspeckle.knowledge.formulas import (
+    Choice,
+    Clause,
+    Formula,
+    Is,
+    TooTangled,
+    clauses_of,
+    is_count,
+)
+from kenspeckle.knowledge.names import CLASS, NOTHING, Names, hint, shown, some
 from kenspeckle.knowledge.problems import Place, Problem, RulesError, errors_of, in_order
 from kenspeckle.knowledge.proof import proven
+from kenspeckle.knowledge.sentences import SentenceError, read_sentence
 from kenspeckle.knowledge.source import SourceError, Table, Text, read
 
 VERSION = "1"
@@ -42,6 +53,7 @@ class Rules:
         unseen: leaves without images.
         places: name -> where it is given.
         warnings: what is worth a look.
+        tables: name -> text of the tables that it names.
     """
 
     file: str
@@ -58,6 +70,7 @@ class Rules:
     texts: tuple[TextRule, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
+    tables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def leaves(self) -> tuple[str, ...]:
@@ -91,32 +104,32 @@ class Rules:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise RulesError(path.name, [_no_text(data, error.start)]) from None
-        return cls.parse(text, path.name, path.parent)
+        return cls.parse(text, path.name, Beside(path.parent))
 
     @classmethod
-    def parse(cls, text: str, file: str = "rules.yaml", folder: Path | None = None) -> Rules:
+    def parse(cls, text: str, file: str = "rules.yaml", beside: Beside | None = None) -> Rules:
         """Read a text and check it.
 
         Args:
-            folder: where tables that it names lie.
+            beside: where tables that it names are found.
 
         Raises:
             RulesError: with every fault found.
         """
-        rules = cls.drafted(text, file, folder)
+        rules = cls.drafted(text, file, beside)
         problems = proven(rules)
         if errors_of(problems):
             raise RulesError(file, [*rules.warnings, *problems])
         return replace(rules, warnings=tuple(in_order([*rules.warnings, *problems])))
 
     @classmethod
-    def drafted(cls, text: str, file: str = "rules.yaml", folder: Path | None = None) -> Rules:
+    def drafted(cls, text: str, file: str = "rules.yaml", beside: Beside | None = None) -> Rules:
         """Read a text, without asking whether its rules can hold together.
 
         Raises:
             RulesError: a section, a name or a sentence is wrong.
         """
-        draft = Draft(folder)
+        draft = Draft(beside or Beside())
         try:
             table = read(text, draft.problems)
         except SourceError as error:
@@ -141,7 +154,57 @@ class Rules:
             priors=draft.kept("priors", Prior),
             mirrored=draft.kept("mirror", Mirrored),
             texts=draft.kept("text", TextRule),
+            tables=draft.beside.texts,
         )
+
+    def kept(self) -> dict[str, Any]:
+        """What a model file carries of it, as plain values; `carried` undoes it."""
+        return {"file": self.file, "text": self.text, "tables": dict(self.tables)}
+
+    @classmethod
+    def carried(cls, kept: Mapping[str, Any]) -> Rules:
+        """The rules that `kept` wrote down; they were proved when they were read.
+
+        Raises:
+            RulesError, DataError: that is no rules file.
+        """
+        text, file, tables = (kept.get(name) for name in ("text", "file", "tables"))
+        if not (isinstance(text, str) and isinstance(file, str) and isinstance(tables, Mapping)):
+            raise DataError("The rules of the model file are damaged.")
+        return cls.drafted(text, file, Beside(carried=tables))
+
+    @cached_property
+    def _names(self) -> Names:
+        names = Names()
+        names.set_leaves(self.leaves)
+        for choice in self.choices[1:]:
+            names.add_choice(choice, Place(1, 1))
+        for name, leaves in self.below.items():
+            names.say(name, Is(CLASS, leaves), Place(1, 1))
+        return names
+
+    def said(self, label: str) -> Formula:
+        """What a label says: a leaf, a parent, `!husky` (not this), `husky|malamute` (either).
+
+        Raises:
+            DataError: a name is not known, or it says things of two kinds.
+        """
+        wanted = not label.startswith("!")
+        values: set[int] = set()
+        number = CLASS
+        for part in label.removeprefix("!").split("|"):
+            try:
+                formula = read_sentence(Text(part.strip(), Place(1, 1)), self._names)
+            except SentenceError as error:
+                raise DataError(f"The label '{label}': {error}") from None
+            if not isinstance(formula, Is):
+                return formula
+            if values and formula.choice != number:
+                raise DataError(f"The label '{label}' says things of two kinds; give a mapping.")
+            number = formula.choice
+            values |= formula.values
+        every = frozenset(range(len(self.choices[number].values)))
+        return Is(number, frozenset(values) if wanted else every - values)
 
     def compile(self, outputs: Sequence[str] | None = None) -> Compiled:
         """The distribution over answers, for logits that stand for these names.

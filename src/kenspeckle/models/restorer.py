@@ -164,13 +164,21 @@ def restore_loss(restored: Restored, clean: Tensor) -> Tensor:
     >>> restore_loss(Restored(images, unsure), images)
     tensor([0., 0.])
     """
-    error = restored.images - clean
-    distance = (error**2 + EDGE**2).sqrt() - EDGE
-    squared = (error.detach() ** 2).mean(1, keepdim=True)
+    squared = ((restored.images - clean).detach() ** 2).mean(1, keepdim=True)
     log_variance = restored.log_variance
     weight = (BETA * log_variance.detach()).exp()
     surprise = weight * (log_variance + squared * (-log_variance).exp()) / 2
-    return distance.mean((1, 2, 3)) + surprise.mean((1, 2, 3))
+    return distance(restored, clean) + surprise.mean((1, 2, 3))
+
+
+def distance(restored: Restored, clean: Tensor) -> Tensor:
+    """(B,) how far the images are off: the first part of `restore_loss`.
+
+    Networks are compared by this alone: the second part falls to zero from below as deviations
+    become small, so the better network has the higher one.
+    """
+    error = restored.images - clean
+    return ((error**2 + EDGE**2).sqrt() - EDGE).mean((1, 2, 3))
 
 
 def estimate_sigma(images: Tensor) -> Tensor:

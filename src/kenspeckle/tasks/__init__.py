@@ -1,4 +1,4 @@
-"""What a network can be asked, one file a task. The table is `TASKS`."""
+"""What a network can be asked, one file a task: `TASKS`. Those that obey rules: `RULED`."""
 
 from __future__ import annotations
 
@@ -17,5 +17,12 @@ TASKS = Catalogue(
         "match": ("kenspeckle.tasks.match:Match", "the same person, place or thing, or not", {}),
         "watch": ("kenspeckle.tasks.watch:Watch", "one of K classes a clip", {}),
         "translate": ("kenspeckle.tasks.translate:Translate", "a string into another", {}),
+    },
+)
+
+RULED = Catalogue(
+    "task that obeys rules",
+    {
+        "classify": ("kenspeckle.tasks.ruled:RuledClassify", "one of the leaves of a file", {}),
     },
 )

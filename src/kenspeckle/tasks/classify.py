@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ from kenspeckle.tasks.losses import Loss, one_of_k
 from kenspeckle.tasks.task import ClassTask, Floats, Sizes
 from kenspeckle.tasks.temperature import fit_temperature, surprise
 from kenspeckle.words import Title, a_thing, between, things, times_in_100, where
+
+if TYPE_CHECKING:
+    from kenspeckle.knowledge.rules import Rules
+    from kenspeckle.tasks.under import Under
 
 MOST_IN_MATRIX = 1000  # classes; a million cells are 5 MB of report
 CERTAIN = 0.8  # an answer below this names the runner-up too
@@ -118,6 +122,10 @@ class Classify(ClassTask):
         """-log p(class), and the share of right answers."""
         return judge_classes(logits, targets)
 
+    def heard(self, outputs: Tensor) -> Tensor:
+        """Calibrated log p (B, K)."""
+        return self.probabilities(outputs).double().clamp(1e-12, 1 - 1e-12).log()
+
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Logits (B, K) -> calibrated probabilities (B, K); rows sum to 1."""
         return (outputs.float() / self.temperature).softmax(1)
@@ -132,6 +140,12 @@ class Classify(ClassTask):
             likely = {self.classes[i]: float(row[i]) for i in order}
             answers.append(Answer(path, self.classes[order[0]], likely, say(likely)))
         return answers
+
+    def under(self, rules: Rules, side: Mapping[str, str]) -> Under:
+        """As `Task.under`."""
+        from kenspeckle.tasks.under_names import ClassesUnder
+
+        return ClassesUnder(self, rules, side)
 
     def meant(self, answer: Answer) -> str | None:
         """The likeliest class."""

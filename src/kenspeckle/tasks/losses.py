@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from kenspeckle.errors import UsageError
 
 LossKind = Literal["auto", "cross-entropy", "balanced", "focal"]
+RULED_WORDS = "-log p of what was seen and the rules, which of a class is cross-entropy"
 UNEVEN = 3.0  # largest over smallest class; above it a rare class is drowned by the common one
 FOCUS = 2.0  # the exponent of focal loss (Lin et al. 2017, table 1b)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -23,6 +23,10 @@ from kenspeckle.tasks.facts import Learning, Telling
 from kenspeckle.tasks.lines import LineTask, lines_sentence
 from kenspeckle.tasks.task import Choices, Sizes
 from kenspeckle.words import Table, things
+
+if TYPE_CHECKING:
+    from kenspeckle.knowledge.rules import Rules
+    from kenspeckle.tasks.under import Under
 
 STRENGTH = 0.25  # of changes: 3 % of a side, 4 degrees
 ROOM = 1.25  # a line may be this much longer than the longest that was learned
@@ -168,6 +172,12 @@ class Read(LineTask[Reader]):
             said = f"{text} ({percent(p)})" if text else f"nothing to read ({percent(p)})"
             answers.append(Answer(path, text, {text: p}, said, places=places))
         return answers
+
+    def under(self, rules: Rules, side: Mapping[str, str]) -> Under:
+        """As `Task.under`."""
+        from kenspeckle.tasks.under_lines import LinesUnder
+
+        return LinesUnder(self, rules)
 
     def details(
         self,

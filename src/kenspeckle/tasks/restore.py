@@ -16,7 +16,7 @@ from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.degrade import DEGRADATIONS, Degraded, degraded, degraded_by
 from kenspeckle.errors import UsageError, nearest
 from kenspeckle.models.backbone import Backbone
-from kenspeckle.models.restorer import Restored, Restorer, restore_loss
+from kenspeckle.models.restorer import Restored, Restorer, distance, restore_loss
 from kenspeckle.models.tiles import in_tiles
 from kenspeckle.score import Score, bootstrap
 from kenspeckle.tasks.facts import Learning, Telling
@@ -60,6 +60,7 @@ class Restore(PixelTask[Restorer]):
             "training.weight_decay": 0.0,
             "training.schedule": "cosine",
             "training.averaging": 0.999,
+            "training.clip": 0.5,  # norms are .05; one update in bfloat16 once undid 3000
             "training.patience": 0,
         },
     )
@@ -141,12 +142,15 @@ class Restore(PixelTask[Restorer]):
         return PATCH, PATCHES
 
     def loss(self, network: Restorer, batch: Batch, player: str) -> Tensor:
-        """How far mended patches are from the undamaged ones, and from what is stated of that."""
+        """How far mended patches are from the undamaged ones, and from what is stated of that.
+
+        In eval mode the first alone, by which weights are chosen.
+        """
         clean = batch.images.float() / 255
         chance = None if network.training else torch.Generator().manual_seed(0)
         seen = degraded(clean, self.classes, chance)
         mended = network(seen.images, seen.sigma, seen.quality, seen.mask)
-        return restore_loss(mended, clean).mean()
+        return (restore_loss if network.training else distance)(mended, clean).mean()
 
     def answered(
         self, network: Restorer, images: Rows, paths: Sequence[str], sizes: Sizes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +22,10 @@ from kenspeckle.tasks.losses import Loss, any_of_k
 from kenspeckle.tasks.task import ClassTask, Floats, Sizes
 from kenspeckle.tasks.temperature import fit_temperature, surprise
 from kenspeckle.words import Title, a_thing, between, things, times_in_100, where
+
+if TYPE_CHECKING:
+    from kenspeckle.knowledge.rules import Rules
+    from kenspeckle.tasks.under import Under
 
 FEWEST = 5  # held-out images with a label; with fewer, its threshold stays at one half
 DRAWS = 300  # of the bootstrap: average precision is sorted anew in each
@@ -172,6 +176,10 @@ class Tag(ClassTask):
         losses = surprise(binary, true, fit_temperature(binary, true).fitted)
         return losses.reshape(logits.shape).mean(1), mean_average_precision(logits, targets > 0)
 
+    def heard(self, outputs: Tensor) -> Tensor:
+        """Calibrated log odds (B, K)."""
+        return self.probabilities(outputs).double().clamp(1e-12, 1 - 1e-12).logit()
+
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Logits (B, K) -> the probability of each label, (B, K)."""
         return (outputs.float() / self.temperature).sigmoid()
@@ -190,6 +198,12 @@ class Tag(ClassTask):
             words = words or f"none of the {len(self.classes)} labels"
             answers.append(Answer(path, joined_tags(said), likely, words))
         return answers
+
+    def under(self, rules: Rules, side: Mapping[str, str]) -> Under:
+        """As `Task.under`."""
+        from kenspeckle.tasks.under_names import TagsUnder
+
+        return TagsUnder(self, rules, side)
 
     def meant(self, answer: Answer) -> str | None:
         """The labels whose probability reaches its threshold."""

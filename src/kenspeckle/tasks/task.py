@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -17,12 +17,18 @@ from kenspeckle.data.augment import augment
 from kenspeckle.data.batch import Batch, Rows
 from kenspeckle.data.dataset import Dataset, Means, Reads
 from kenspeckle.data.fit import Fit
+from kenspeckle.errors import UsageError
 from kenspeckle.models.backbone import Backbone, thinned
 from kenspeckle.models.heads import FlattenHead, Head, Pool, PooledHead, SigmoidHead
 from kenspeckle.score import Score
 from kenspeckle.tasks.facts import Learning, Telling
 from kenspeckle.tasks.losses import Loss, LossKind, choose_loss
 from kenspeckle.words import Table
+
+if TYPE_CHECKING:
+    from kenspeckle.knowledge.compiled import Compiled
+    from kenspeckle.knowledge.rules import Rules
+    from kenspeckle.tasks.under import Under
 
 Net = TypeVar("Net", bound=nn.Module)
 Floats = NDArray[np.float64]
@@ -48,7 +54,12 @@ class Network(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What a recipe says of a task's head and loss, each as in `Recipe`; channels of the images."""
+    """What a recipe says of a task's head and loss, each as in `Recipe`.
+
+    Args:
+        channels: of the images.
+        rules: that it obeys, as `Rules.kept` writes them.
+    """
 
     head: str = "pooled"
     fit: Fit = field(default_factory=lambda: Fit(224))
@@ -58,6 +69,7 @@ class Choices:
     loss: LossKind = "auto"
     degradations: Sequence[str] = ()
     channels: int = 3
+    rules: Mapping[str, Any] | None = None
 
 
 class Task(ABC, Generic[Net]):
@@ -86,6 +98,9 @@ class Task(ABC, Generic[Net]):
 
     learning: ClassVar[Learning] = Learning()
     """How it is trained."""
+
+    rules: Rules | None = None
+    """What it was trained under and obeys in every answer."""
 
     telling: ClassVar[Telling]
     """How it is told to people."""
@@ -220,6 +235,31 @@ class Task(ABC, Generic[Net]):
         """Make of a trained network what it needs to be used, once, before it is measured."""
         return
 
+    def under(self, rules: Rules, side: Mapping[str, str]) -> Under:
+        """Rules that each answer keeps.
+
+        Args:
+            rules: a file that names its classes or tags, or says what a line may be.
+            side: what is told beside the images: column -> value.
+
+        Raises:
+            UsageError: rules do not speak of such answers, or not of all of its classes.
+        """
+        raise UsageError(
+            "Rules speak of classes, tags and lines of characters, and this model says other "
+            "things."
+        )
+
+    def alone(
+        self, outputs: Tensor, paths: Sequence[str], sizes: Sizes | None = None
+    ) -> list[Answer]:
+        """What `decode` would say without the rules that the task holds."""
+        return self.decode(outputs, paths, sizes)
+
+    def is_whole(self, label: str | None) -> bool:
+        """Whether a label says all that an answer says, so that one can be measured by it."""
+        return label is not None
+
     def settle(self, answers: Sequence[Answer], labels: Sequence[str]) -> None:
         """Find out for itself, on held-out samples, what decoding needs: a threshold."""
         return
@@ -304,10 +344,15 @@ class ClassTask(Task[Network]):
             chosen=choose_loss(choices.loss, counts, total),
         )
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What each logit stands for: the classes, in their order, and whatever rules add."""
+        return self.classes
+
     def network(self, backbone: Backbone | None) -> Network:
-        """The backbone with a fresh head for K classes."""
+        """The backbone with a fresh head, one logit an output."""
         assert backbone is not None
-        count = len(self.classes)
+        count = len(self.outputs)
         head: Head
         if self.head == "flatten":
             square = torch.zeros(1, backbone.in_channels, self.image_size, self.image_size)
@@ -341,6 +386,14 @@ class ClassTask(Task[Network]):
     @abstractmethod
     def shares(self, targets: Tensor) -> Tensor:
         """Targets as (B, K) shares in [0, 1], which images that are mixed can mix."""
+
+    def distribution(self, rules: Rules) -> Compiled:
+        """Rules over what it hears."""
+        return rules.compile(self.outputs)
+
+    @abstractmethod
+    def heard(self, outputs: Tensor) -> Tensor:
+        """Logits (B, D) -> what rules are told: log p or log odds, calibrated, float64."""
 
     @abstractmethod
     def probabilities(self, outputs: Tensor) -> Tensor:

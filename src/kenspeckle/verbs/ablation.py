@@ -17,10 +17,10 @@ from kenspeckle.knowledge.compiled import Compiled, Decoded
 from kenspeckle.knowledge.explained import without_rule
 from kenspeckle.knowledge.rules import Rules
 from kenspeckle.score import Score, accuracy_score, bootstrap
+from kenspeckle.tasks.under_names import NamesUnder
 from kenspeckle.verbs.model import PIECE, Model
 from kenspeckle.verbs.prepare import look
 from kenspeckle.verbs.progress import Stage, Tell, quiet
-from kenspeckle.verbs.under import NamesUnder, under_rules
 
 Bools = NDArray[np.bool_]
 
@@ -94,7 +94,7 @@ def try_rules(
         EmptyDataset: no image has a label.
         RulesError: the file is wrong.
     """
-    under = under_rules(model.task, Rules.load(file))
+    under = model.task.under(Rules.load(file), {})
     if not isinstance(under, NamesUnder):
         raise UsageError("Rules over lines of characters are not taken apart; use `ken val`.")
     dataset = look(data, columns, tell, task=model.bundle.config.task)
@@ -111,9 +111,9 @@ def try_rules(
     told = [_told(under.compiled, sample) for sample in samples]
     answers = under.compiled.decode(logits, told)
     labels = [str(sample.label) for sample in samples]
-    truth = labels if under.is_exclusive else [joined_tags(tags_in(label)) for label in labels]
-    alone = _right([_said(under, answer.own) for answer in answers], truth)
-    ruled = _right([_said(under, answer.values) for answer in answers], truth)
+    truth = labels if under.task.is_exclusive else [joined_tags(tags_in(one)) for one in labels]
+    alone = _right([under.said(answer.own) for answer in answers], truth)
+    ruled = _right([under.said(answer.values) for answer in answers], truth)
     groups = [sample.group or sample.path for sample in samples]
     rules = under.compiled.rules.rules
     worth = []
@@ -124,7 +124,7 @@ def try_rules(
             words = f"{rules[number].name} cannot be left out: without it there are too many worlds"
             tell(Stage("trying rules", words=words))
             continue
-        without = _right([_said(under, answer.values) for answer in fewer], truth)
+        without = _right([under.said(answer.values) for answer in fewer], truth)
         worth.append(_worth(under.compiled, number, answers, ruled, without, samples, groups))
         tell(Stage("trying rules", number + 1, len(under.compiled.rules.rules)))
     return Tried(
@@ -163,12 +163,6 @@ def _worth(
 def _told(compiled: Compiled, sample: Sample) -> dict[str, str]:
     names = [compiled.choices[number].name for number in compiled.rules.known]
     return {name: sample.facts[name] for name in names if name in sample.facts}
-
-
-def _said(under: NamesUnder, values: Mapping[str, str]) -> str:
-    if under.is_exclusive:
-        return values["class"]
-    return joined_tags(name for name in under.task.classes if values[name] == "yes")
 
 
 def _right(said: Sequence[str], truth: Sequence[str]) -> Bools:

@@ -26,7 +26,7 @@ from kenspeckle.verbs.model import Model
 from kenspeckle.verbs.readings.clips import weighed
 
 if TYPE_CHECKING:
-    from kenspeckle.verbs.under import Under
+    from kenspeckle.tasks.under import Under
 
 SHOWN_PX = 448  # the network's square, enlarged for the eye
 MOST_PX = 1600  # across: strips and lines are wide

@@ -22,14 +22,14 @@ from kenspeckle.data.fit import Fit
 from kenspeckle.errors import UnreadableImage, UsageError
 from kenspeckle.models.pretrained import imagenet_head, imagenet_names, make_backbone
 from kenspeckle.models.runtime import Precision, for_inference, forward
-from kenspeckle.tasks.task import Network, Task
+from kenspeckle.tasks.task import ClassTask, Network, Task
 from kenspeckle.trust.explain import EXPLANATIONS
 from kenspeckle.trust.unknown import refuse_unknown
 from kenspeckle.verbs.readings import READINGS
 from kenspeckle.verbs.readings.reading import Given, Reading
 
 if TYPE_CHECKING:
-    from kenspeckle.verbs.under import Under
+    from kenspeckle.tasks.under import Under
 
 PIECE = 16
 NEAREST = 3
@@ -90,7 +90,7 @@ class Model:
         strings takes strings.
 
         Args:
-            under: rules that every answer keeps (`kenspeckle.verbs.under.under_rules`).
+            under: rules that every answer keeps (`Task.under`).
 
         >>> packaged().predict("no such file.jpg")[0].error
         'there is no such file'
@@ -136,9 +136,11 @@ class Model:
             batch = self.reading.together(given)
             outputs, vectors = self._run(batch)
             paths, sizes = [samples[i].path for i in read], [one.size for one in given]
-            told = self.task.decode(outputs, paths, sizes)
-            if under is not None:
-                told = under.answers(self._fast, batch, outputs, told)
+            if under is None:
+                told = self.task.decode(outputs, paths, sizes)
+            else:
+                alone = self.task.alone(outputs, paths, sizes)
+                told = under.answers(self._fast, batch, outputs, alone)
             answers.update(zip(read, self._familiar(told, vectors), strict=True))
         return [answers[i] for i in range(len(samples))]
 
@@ -196,9 +198,18 @@ class Model:
             raise UsageError("Only answers about images can be drawn, and this model reads others.")
         sample = self.reading.at(str(image))
         batch = self.reading.together([self.reading.one(sample, self.bundle)])
-        with torch.no_grad():
-            likeliest = network(batch).argmax(1)
-        target = likeliest if label is None else torch.tensor([self.classes.index(label)])
+        task = self.task
+        assert isinstance(task, ClassTask)
+        if label is None:
+            with torch.no_grad():
+                said = task.decode(network(batch), [str(image)])[0].probabilities
+            label = next(name for name in said if name in task.outputs)
+        elif label not in task.outputs:
+            raise UsageError(
+                f"'{label}' is known by rules alone: the network has no output for it, so there is "
+                "nothing to draw."
+            )
+        target = torch.tensor([task.outputs.index(label)])
         return EXPLANATIONS.load(method)(network, batch, target)[0].numpy()
 
     def save(self, path: str | Path) -> None:

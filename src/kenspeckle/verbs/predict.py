@@ -14,7 +14,7 @@ from kenspeckle.verbs.model import PIECE, Model
 from kenspeckle.verbs.progress import Stage, Tell, quiet
 
 if TYPE_CHECKING:
-    from kenspeckle.verbs.under import Under
+    from kenspeckle.tasks.under import Under
 
 
 def predict(
@@ -60,20 +60,21 @@ def predict(
 
 
 def rules_for(model: Model, rules: Path | None, side: Mapping[str, str] | None) -> Under | None:
-    """A rules file for a model; None where none is named.
+    """A rules file for a model, or its own rules with what is told; None where neither is.
 
     Raises:
         RulesError: the file is wrong.
         UsageError: the model has another job, or something is told to no rules.
     """
-    if rules is None:
-        if side:
-            raise UsageError("--side tells rules what is known beside the images; say --rules too.")
-        return None
-    from kenspeckle.knowledge.rules import Rules  # only then: a solver comes with it
-    from kenspeckle.verbs.under import under_rules
+    if rules is not None:
+        from kenspeckle.knowledge.rules import Rules  # only then: a solver comes with it
 
-    return under_rules(model.task, Rules.load(rules), side)
+        return model.task.under(Rules.load(rules), side or {})
+    if not side:
+        return None  # rules that the model was trained under are part of its task
+    if model.task.rules is None:
+        raise UsageError("--side tells rules what is known beside the images; say --rules too.")
+    return model.task.under(model.task.rules, side)
 
 
 def _unsure(answer: Answer, conf: float) -> Answer:

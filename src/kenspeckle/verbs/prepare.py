@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,10 +22,13 @@ from kenspeckle.data.duplicates import MIN_SIDE, duplicate_groups, near_groups, 
 from kenspeckle.data.exclude import excluded
 from kenspeckle.data.fit import Fit
 from kenspeckle.errors import DataError, EmptyDataset
-from kenspeckle.tasks import TASKS
+from kenspeckle.tasks import RULED, TASKS
 from kenspeckle.tasks.task import Task
 from kenspeckle.verbs.progress import Stage, Tell, counter, quiet
 from kenspeckle.verbs.readings import READINGS
+
+if TYPE_CHECKING:
+    from kenspeckle.knowledge.rules import Rules
 
 MOST_CLASSES = 5000  # an answer holds a probability for each
 
@@ -46,6 +49,7 @@ class Prepared:
         lengths: (N,) steps of each sequence; None for images.
         evidence: what the checks were shown.
         alike: pairs of the N that features show to be one picture; None where nobody has looked.
+        rules: what every answer obeys, if there are any.
     """
 
     dataset: Dataset
@@ -59,6 +63,18 @@ class Prepared:
     lengths: NDArray[np.int64] | None = None
     evidence: Evidence = field(default_factory=Evidence)
     alike: Sequence[Alike] | None = None
+    rules: Rules | None = None
+
+    def kind(self, name: str) -> type[Task[Any]]:
+        """The task of that name, in the form that obeys rules where there are rules."""
+        kind: type[Task[Any]] = (TASKS if self.rules is None else RULED).load(name)
+        return kind
+
+    def task(self, name: str, **settings: Any) -> Any:
+        """That task for these images."""
+        if self.rules is not None:
+            settings["rules"] = self.rules.kept()
+        return self.kind(name)(self.used.classes, **settings)  # type: ignore[call-arg]
 
     @cached_property
     def used(self) -> Dataset:

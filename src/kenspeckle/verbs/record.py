@@ -229,7 +229,8 @@ def _data(prepared: Prepared) -> dict[str, Any]:
 
 
 def _told_of(task: Task[Any]) -> dict[str, Any]:
-    return {"temperature": task.temperature} if isinstance(task, ClassTask) else {}
+    told: dict[str, Any] = {"temperature": task.temperature} if isinstance(task, ClassTask) else {}
+    return told if task.rules is None else {**told, "rules": task.rules.file}
 
 
 def write_run(
@@ -303,10 +304,11 @@ def _pictures(outcome: Outcome, report: Mapping[str, Any]) -> tuple[Pictures, He
         said = (
             next(iter(tags_in(str(one["said"]))), None) if prepared.used.is_tagged else one["said"]
         )
-        if said is None:
+        assert isinstance(task, ClassTask)
+        if said not in task.outputs:  # nothing said, or a class known by rules alone
             continue
         image = prepared.images[torch.tensor([rows[one["path"]]])]
-        target = torch.tensor([outcome.task.classes.index(said)])
+        target = torch.tensor([task.outputs.index(said)])
         heats[one["path"]] = explain_by_grad_cam(network, image, target)[0].numpy()
     return pictures, heats
 

@@ -12,11 +12,12 @@ from kenspeckle.data.dataset import Dataset, tags_in
 from kenspeckle.errors import UsageError
 from kenspeckle.knowledge.formulas import NO, YES, Is
 from kenspeckle.knowledge.names import CLASS, hint
-from kenspeckle.knowledge.problems import Place, Problem
+from kenspeckle.knowledge.problems import Place, Problem, RulesError
 from kenspeckle.knowledge.proof import Proof
 from kenspeckle.knowledge.rules import Rules
+from kenspeckle.tasks import RULED
 from kenspeckle.verbs.prepare import look
-from kenspeckle.verbs.progress import Tell, quiet
+from kenspeckle.verbs.progress import Stage, Tell, quiet
 
 TRUSTED = 0.02  # share of labels that may break a hard rule before the rule is doubted
 TASKS = ("classify", "tag")
@@ -86,7 +87,32 @@ def check_rules(
         return Checked(rules, rules.warnings, {}, 0, ())
     if task not in TASKS:
         raise UsageError(f"Rules speak of classes and tags; --task {task} has neither.")
-    dataset = look(data, columns, tell, task=task)
+    return held_against(rules, look(data, columns, tell, task=task), task)
+
+
+def obeyed(file: Path, dataset: Dataset, task: str, tell: Tell) -> Rules:
+    """Rules that a training may obey; what is worth a look is told.
+
+    Raises:
+        RulesError: the file is wrong, or labels say that it is.
+        UsageError: the task says nothing that rules speak of.
+    """
+    if task not in RULED:
+        known = ", ".join(RULED)
+        raise UsageError(f"The task {task} cannot be trained under rules. These can: {known}.")
+    rules = Rules.load(file)
+    checked = held_against(rules, dataset, task)
+    if checked.is_wrong:
+        doubted = {rules.rules[number].place for number in checked.doubted}
+        wrong = [p for p in checked.problems if p.severity == "error" or p.place in doubted]
+        raise RulesError(rules.file, wrong)
+    for problem in checked.problems:
+        tell(Stage("checking rules", words=problem.told(rules.file)))
+    return rules
+
+
+def held_against(rules: Rules, dataset: Dataset, task: str) -> Checked:
+    """What labels and rules do not agree on."""
     problems = [*rules.warnings, *_strangers(rules, dataset, task)]
     broken = _broken(rules, dataset, task)
     most = TRUSTED * len(dataset)
@@ -108,12 +134,13 @@ def _strangers(rules: Rules, dataset: Dataset, task: str) -> list[Problem]:
     known = [*rules.below, *(c.name for c in rules.choices if c.kind == "tag")]
     of_task = dataset.classes if rules.leaves or task == "tag" else ()
     for name in of_task:
-        if name not in known:
+        if any(part not in known for part in _parts(name, task)):
             words = f"'{name}' has images and is not in the rules{hint(name, known)} "
             found.append(Problem("E103", words + "Add it to `classes` or `tags`.", Place(1, 1)))
+    spoken = {part for name in dataset.classes for part in _parts(name, task)}
     for leaf in rules.leaves if task == "classify" else ():
         above = [name for name, leaves in rules.below.items() if rules.leaves.index(leaf) in leaves]
-        if leaf not in rules.unseen and not set(above) & set(dataset.classes):
+        if leaf not in rules.unseen and not set(above) & spoken:
             near = hint(leaf, dataset.classes)
             words = f"'{leaf}' has no images{near} Add some, or move it to `unseen`."
             found.append(Problem("E103", words, rules.places[leaf]))
@@ -139,12 +166,23 @@ def _broken(rules: Rules, dataset: Dataset, task: str) -> dict[int, tuple[str, .
 
 def _said(rules: Rules, dataset: Dataset, label: str, task: str) -> list[Is]:
     """What a label says: a class or a parent; or which tags are so, and that the others are not."""
-    names = tags_in(label) if task == "tag" else [label]
+    if task != "tag":
+        known = all(name in rules.below for name in _parts(label, task))
+        formula = rules.said(label) if known else None
+        return [formula] if isinstance(formula, Is) else []
+    names = tags_in(label)
     said = [Is(CLASS, rules.below[name]) for name in names if name in rules.below]
     for number, choice in enumerate(rules.choices):
-        if task == "tag" and choice.kind == "tag" and choice.name in dataset.classes:
+        if choice.kind == "tag" and choice.name in dataset.classes:
             said.append(Is(number, frozenset({YES if choice.name in names else NO})))
     return said
+
+
+def _parts(label: str, task: str) -> list[str]:
+    """The names in a label: of `!husky` and `husky|malamute` those without the marks."""
+    if task == "tag":
+        return [label]
+    return [part.strip() for part in label.removeprefix("!").split("|")]
 
 
 def begin_rules(data: str | Path, tell: Tell = quiet, *, task: str = "classify") -> str:

@@ -12,6 +12,8 @@ from kenspeckle.errors import UsageError
 from kenspeckle.files import storage_error, write_text
 from kenspeckle.recipe import Recipe
 
+_FILES = ("split", "exclude", "rules")  # that a run is started with beside its data
+
 
 def new_run(project: Path, name: str, exist_ok: bool) -> Path:
     """A folder for a run: PROJECT/NAME, or NAME2, NAME3, … where there is one already.
@@ -49,12 +51,14 @@ class Source:
     Args:
         split: a split.csv to use again.
         exclude: a list of files to leave out.
+        rules: a rules file to obey.
     """
 
     data: Path
     columns: Mapping[str, str] = field(default_factory=dict)
     split: Path | None = None
     exclude: Path | None = None
+    rules: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,13 @@ def remember(folder: Path, past: Past) -> None:
     start = {
         "data": str(source.data.resolve()),
         "columns": dict(source.columns),
-        "split": None if source.split is None else str(source.split.resolve()),
-        "exclude": None if source.exclude is None else str(source.exclude.resolve()),
+        **{name: _whole(getattr(source, name)) for name in _FILES},
     }
     write_text(folder / "start.json", json.dumps(start, indent=1) + "\n")
+
+
+def _whole(path: Path | None) -> str | None:
+    return None if path is None else str(path.resolve())
 
 
 def resumed_run(folder: Path) -> Past:
@@ -86,9 +93,9 @@ def resumed_run(folder: Path) -> Past:
     """
     try:
         start = json.loads((folder / "start.json").read_text("utf-8"))
-        lists = [None if start[n] is None else Path(start[n]) for n in ("split", "exclude")]
+        files = {n: Path(start[n]) for n in _FILES if start[n] is not None}
         recipe = Recipe.from_yaml(folder / "args.yaml")
-        return Past(Source(Path(start["data"]), start["columns"], *lists), recipe)
+        return Past(Source(Path(start["data"]), start["columns"], **files), recipe)
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(
             f"There is no run to resume in {folder}; name the folder of a run, such as "

@@ -17,7 +17,7 @@ from kenspeckle.models import BACKBONES, ENCODERS
 from kenspeckle.models.pretrained import is_pretrained
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks import TASKS
-from kenspeckle.tasks.losses import check_loss
+from kenspeckle.tasks.losses import RULED_WORDS, check_loss
 from kenspeckle.tasks.task import ClassTask, Task
 from kenspeckle.training.bank import check_head
 
@@ -212,6 +212,24 @@ def _suited_encoder(recipe: Recipe, dataset: Dataset) -> Recipe:
 
 def _facts(model: str) -> Mapping[str, Any]:
     return {} if model.startswith("timm:") else BACKBONES.row(model).facts
+
+
+def check_ruled(recipe: Recipe) -> None:
+    """Refuse what contradicts the one loss that rules are trained by.
+
+    Raises:
+        UsageError: focal or balanced loss, smoothing, mixed images, several networks.
+    """
+    wanted = [n for n in ("mixup", "cutmix", "smoothing") if getattr(recipe.training, n)]
+    if recipe.loss in ("focal", "balanced"):
+        wanted.append(f"--loss {recipe.loss}")
+    if wanted:
+        raise UsageError(
+            f"Under rules the loss is {RULED_WORDS}; {' and '.join(wanted)} would train for "
+            "something else. Leave that out, or the rules."
+        )
+    if recipe.model == "auto":
+        raise UsageError("--model auto compares networks without rules; name one with --model.")
 
 
 def _check_mixing(recipe: Recipe) -> None:

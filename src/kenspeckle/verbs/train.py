@@ -20,8 +20,9 @@ from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared, look, prepare, stop_if_hopeless
 from kenspeckle.verbs.progress import Stage, Tell, quiet
 from kenspeckle.verbs.record import finished, write_run, write_unfinished
+from kenspeckle.verbs.rules import obeyed
 from kenspeckle.verbs.runs import Past, Source, remember
-from kenspeckle.verbs.settle import fit_of, settled, suited
+from kenspeckle.verbs.settle import check_ruled, fit_of, settled, suited
 from kenspeckle.verbs.train_auto import BUDGET as AUTO_BUDGET
 from kenspeckle.verbs.train_auto import train_auto
 from kenspeckle.verbs.train_features import train_features
@@ -52,6 +53,7 @@ def train(
     columns: Mapping[str, str] | None = None,
     split: Path | None = None,
     exclude: Path | None = None,
+    rules: Path | None = None,
     folder: Path | None = None,
     resume: bool = False,
     diagnose: bool = False,
@@ -68,6 +70,7 @@ def train(
         columns: which column of a table is which, such as `{"label": "sign_name"}`.
         split: a `split.csv` of an earlier run, to be measured on the same images.
         exclude: a list of files to leave out, one a line.
+        rules: a rules file, obeyed in training and in every answer (docs/how-to/rules.md).
         folder: where the run's files go; None writes nothing.
         resume: continue the newest snapshot in `folder`.
         diagnose: draw the gradients' health into `folder`.
@@ -79,7 +82,7 @@ def train(
     """
     recipe = settled(recipe, budget, settings)
     start = time.perf_counter()
-    source = Source(Path(data), columns or {}, split, exclude)
+    source = Source(Path(data), columns or {}, split, exclude, rules)
     asked = recipe
     prepared, recipe = _prepared(source, recipe, tell)
     extras = Extras(folder, start, resume=resume, diagnose=diagnose, find_rate=find_rate)
@@ -125,11 +128,12 @@ def planned(
     columns: Mapping[str, str] | None = None,
     split: Path | None = None,
     exclude: Path | None = None,
+    rules: Path | None = None,
     tell: Tell = quiet,
 ) -> dict[str, Any]:
     """What `train` would do with these: everything up to the training itself (`--dry-run`)."""
     recipe = settled(recipe, budget, settings)
-    source = Source(Path(data), columns or {}, split, exclude)
+    source = Source(Path(data), columns or {}, split, exclude, rules)
     asked = recipe
     prepared, recipe = _prepared(source, recipe, tell)
     return {
@@ -143,8 +147,13 @@ def planned(
 def _prepared(source: Source, recipe: Recipe, tell: Tell) -> tuple[Prepared, Recipe]:
     dataset = look(source.data, source.columns, tell, task=recipe.task, exclude=source.exclude)
     is_open = recipe.model == "auto"
+    rules = None
+    if source.rules is not None:
+        check_ruled(recipe)
+        rules = obeyed(source.rules, dataset, recipe.task, tell)
     recipe = suited(recipe, dataset)
     prepared = with_split(prepare(dataset, fit_of(recipe), tell), source.split)
+    prepared = replace(prepared, rules=rules)
     for finding in prepared.findings:
         tell(Stage("checking", words=f"{finding.severity}: {finding.words}"))
     stop_if_hopeless(prepared)

@@ -17,7 +17,6 @@ from kenspeckle.errors import UsageError
 from kenspeckle.models.pretrained import is_pretrained
 from kenspeckle.recipe import Recipe
 from kenspeckle.score import Score, paired_difference
-from kenspeckle.tasks import TASKS
 from kenspeckle.tasks.task import ClassTask
 from kenspeckle.verbs.augmenting import chosen_augmentation
 from kenspeckle.verbs.loop_outcome import outputs_of, part_of
@@ -75,7 +74,7 @@ def train_auto(
         raise UsageError("--model auto compares networks over images or sequences; name a model.")
     names = CANDIDATES[dataset.reads]
     end = extras.began + SHARE * (recipe.training.budget_seconds or BUDGET)
-    task: ClassTask = TASKS.load(recipe.task)(prepared.used.classes)
+    task: ClassTask = prepared.task(recipe.task)
     rows, number = _folds(prepared, recipe, task)
     recipe = _with_augmentation(dataset, prepared, recipe, rows, tell)
     each = _share(end, FOLDS * len(names) + 1)
@@ -105,7 +104,7 @@ def _with_augmentation(
     if dataset.reads != "images" or recipe.training.augment is not None:
         return recipe
     own = suited(_with(recipe, "cnn", BUDGET), dataset)
-    task: ClassTask = TASKS.load(recipe.task)(prepared.used.classes)
+    task: ClassTask = prepared.task(recipe.task)
     names = chosen_augmentation(_sized(dataset, prepared, own), own, task, rows, tell).names
     return replace(recipe, training=replace(recipe.training, augment=names))
 
@@ -175,7 +174,7 @@ def _contest(
     recipe = suited(recipe, dataset)
     prepared = _sized(dataset, prepared, recipe)
     answer = _by_features(prepared, recipe) if recipe.freeze else _by_loop(prepared, recipe)
-    task: ClassTask = TASKS.load(recipe.task)(prepared.used.classes)
+    task: ClassTask = prepared.task(recipe.task)
     targets = task.collate([prepared.used.samples[i].label for i in rows]).long().numpy()
     logits: Floats | None = None
     for fold in range(int(number.max()) + 1):
@@ -193,7 +192,7 @@ def _by_features(prepared: Prepared, recipe: Recipe) -> Any:
     # Every image counts here: a budget that leaves some out would compare other images.
     recipe = replace(recipe, training=replace(recipe.training, budget_seconds=None))
     seen = see(prepared, recipe, quiet)
-    task: ClassTask = TASKS.load(recipe.task)(prepared.used.classes)
+    task: ClassTask = prepared.task(recipe.task)
     bank = Bank.of(recipe, task, prepared, seen.vectors, seen.network.widths)
 
     def answer(learn: Ints, ask: Ints) -> Floats:
@@ -208,7 +207,7 @@ def _by_features(prepared: Prepared, recipe: Recipe) -> Any:
 def _by_loop(prepared: Prepared, recipe: Recipe) -> Any:
     def answer(learn: Ints, ask: Ints) -> Floats:
         samples = [prepared.used.samples[i] for i in learn]
-        task: ClassTask = TASKS.load(recipe.task)(prepared.used.classes)
+        task: ClassTask = prepared.task(recipe.task)
         inner = split(
             task.strata([sample.label for sample in samples]),
             prepared.groups[learn],

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Chosen, Rows
-from kenspeckle.data.split import Parts, folds, split
+from kenspeckle.data.split import folds
 from kenspeckle.errors import DataError
 from kenspeckle.files import cache_folder, sha256
 from kenspeckle.models.backbone import Backbone
@@ -23,7 +23,7 @@ from kenspeckle.models.pretrained import make_backbone
 from kenspeckle.models.runtime import Precision, for_inference, in_parallel, remembered_precision
 from kenspeckle.models.vectors import unit
 from kenspeckle.recipe import Recipe
-from kenspeckle.tasks import TASKS
+from kenspeckle.tasks.ruled import RuledClassify
 from kenspeckle.tasks.task import ClassTask, Network
 from kenspeckle.training.bank import (
     Kind,
@@ -40,11 +40,13 @@ from kenspeckle.training.features import (
     remembered,
     weights_hash,
 )
+from kenspeckle.training.ruled_bank import ruled_layer
 from kenspeckle.trust.evaluate import FitAndAnswer, Trial, choose, compare
 from kenspeckle.trust.unknown import fit_familiar
 from kenspeckle.verbs.deep import deeply_checked, deeply_grouped
 from kenspeckle.verbs.finetune import Start, answered, fine_tuned
 from kenspeckle.verbs.outcome import Outcome
+from kenspeckle.verbs.parts import alone, divided
 from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.progress import Stage, Tell, counter
 from kenspeckle.verbs.settle import fit_of
@@ -76,6 +78,9 @@ class Bank:
         self.groups, self.names = groups, names
         self.targets = task.collate(labels).long().numpy()
         self.strata = task.strata(labels)
+        whole = np.array([task.is_whole(label) for label in labels], dtype=bool)
+        # What says less than a class is learned from beside any images that it is no copy of.
+        self.loose = alone(groups, np.flatnonzero(~whole), np.flatnonzero(whole))
 
     @classmethod
     def of(
@@ -92,7 +97,10 @@ class Bank:
         return cls(recipe, task, vectors, labels, prepared.groups, names, widths)
 
     def fit(self, kind: Kind, rows: Ints) -> Linear:
-        """The head of that kind, fitted to the rows."""
+        """The head of that kind, fitted to the rows; under rules, to what leaves much open too."""
+        if isinstance(self.task, RuledClassify):
+            rows = np.concatenate([rows, self.loose])
+            return ruled_layer(kind, self.vectors[rows], self.targets[rows], self.widths, self.task)
         count = len(self.task.classes)
         return linear_layer(kind, self.vectors[rows], self.targets[rows], self.widths, count)
 
@@ -201,22 +209,21 @@ def train_features(
     waist = unit(vectors[:, -network.widths[-1] :])
     prepared = deeply_grouped(seen.prepared, waist)
     used = prepared.used
-    task: ClassTask = TASKS.load(recipe.task)(
-        used.classes, image_size=recipe.data.image_size or 224
-    )
+    task: ClassTask = prepared.task(recipe.task, image_size=recipe.data.image_size or 224)
     bank = Bank.of(recipe, task, prepared, vectors, network.widths)
     given = [sample.split for sample in used.samples]
-    crossed = len(used) < recipe.data.cross_validate_below and "test" not in given
-    parts = split(
-        bank.strata,
-        prepared.groups,
+    whole = sum(task.is_whole(sample.label) for sample in used.samples)
+    crossed = whole < recipe.data.cross_validate_below and "test" not in given
+    parts = divided(
+        prepared,
+        task,
         test_share=0.0 if crossed else recipe.data.test_share,
         tune_share=0.0,
         seed=recipe.data.seed,
-        given=given,
-        names=bank.names,
     )
     learn = np.sort(np.concatenate([parts.train, parts.val]))  # heads need no tuning images
+    bank.loose = np.intersect1d(bank.loose, learn)
+    learn = learn[[task.is_whole(used.samples[i].label) for i in learn]]
     tell(Stage("choosing a head"))
     with threadpool_limits(1):  # two threads of BLAS cost 20x the CPU of one on systems this small
         kind, chosen, trials = bank.choose(learn)
@@ -270,7 +277,8 @@ def train_features(
     known = _fold_numbers(bank, learn)
     familiar = fit_familiar(waist[learn], known, recipe.unknown_share)
     right = sum(a.label == used.samples[i].label for a, i in zip(learned, learn, strict=True))
-    probabilities = None if chosen is None else bank.probabilities(chosen, learn)
+    is_told = chosen is not None and task.classes == used.classes  # else columns mean others
+    probabilities = bank.probabilities(chosen, learn) if chosen is not None and is_told else None
     prepared = deeply_checked(prepared, waist, probabilities, tell)
     return Outcome(
         prepared=prepared,
@@ -279,7 +287,7 @@ def train_features(
         head="features",
         recipe=recipe,
         precision=network.precision,
-        parts=Parts(learn, parts.val[:0], parts.test, parts.dropped, parts.notes),
+        parts=replace(parts, train=np.union1d(learn, bank.loose), val=parts.val[:0]),
         measured=measured,
         answers=answers,
         how=how,
@@ -336,7 +344,7 @@ def _affordable(
 def _evenly(prepared: Prepared, task: str, rows: Ints, count: int) -> Ints:
     """At least two of each class, then by turns; the same ones each time."""
     labels = [prepared.used.samples[i].label for i in rows]
-    targets = TASKS.load(task)(prepared.used.classes).strata(labels)
+    targets = prepared.task(task).strata(labels)
     order = np.random.default_rng(0).permutation(len(rows))
     rank = np.empty(len(rows))
     for k in np.unique(targets):

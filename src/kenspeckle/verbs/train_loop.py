@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kenspeckle.data.batch import Batches
-from kenspeckle.data.split import Parts, split
+from kenspeckle.data.split import Parts
 from kenspeckle.errors import DataError
 from kenspeckle.files import write_bytes
 from kenspeckle.models import BACKBONES, ENCODERS
@@ -35,6 +35,7 @@ from kenspeckle.verbs.augmenting import chosen_augmentation, remembered_words
 from kenspeckle.verbs.film import Film
 from kenspeckle.verbs.loop_outcome import PIECE, loop_outcome, part_of
 from kenspeckle.verbs.outcome import Outcome
+from kenspeckle.verbs.parts import divided
 from kenspeckle.verbs.prepare import Prepared
 from kenspeckle.verbs.progress import Stage, Tell, quiet
 from kenspeckle.verbs.settle import fit_of
@@ -128,17 +129,14 @@ def parts_of(prepared: Prepared, recipe: Recipe) -> Parts:
     Raises:
         DataError: nothing is left to measure on.
     """
-    used = prepared.used
-    labels = [sample.label for sample in used.samples]
-    task = TASKS.load(recipe.task)
-    parts = split(
-        task(used.classes).strata(labels),
-        prepared.groups,
-        test_share=recipe.data.test_share,
-        tune_share=recipe.data.tune_share,
-        seed=recipe.data.seed,
-        given=[sample.split for sample in used.samples],
-        names=[sample.path for sample in used.samples],
+    used, data = prepared.used, recipe.data
+    task = prepared.task(recipe.task)
+    parts = divided(
+        prepared,
+        task,
+        test_share=data.test_share,
+        tune_share=data.tune_share,
+        seed=data.seed,
     )
     if not task.learning.tunes:
         both = np.sort(np.concatenate([parts.train, parts.val]))
@@ -163,8 +161,9 @@ def _asked(prepared: Prepared, recipe: Recipe, rows: Ints) -> tuple[Task[Any], A
         loss=recipe.loss,
         degradations=recipe.degradations,
         channels=prepared.images[torch.tensor([0])].shape[1] if used.reads == "images" else 3,
+        rules=None if prepared.rules is None else prepared.rules.kept(),
     )
-    task = TASKS.load(recipe.task).for_data(used, rows.tolist(), choices)
+    task = prepared.kind(recipe.task).for_data(used, rows.tolist(), choices)
     if task.learning.brings is not None:
         return task, task.network(None)
     features = task.features(prepared.features)

@@ -7,7 +7,6 @@ import io
 from dataclasses import replace
 
 from kenspeckle.errors import KenError
-from kenspeckle.files import inside
 from kenspeckle.knowledge.draft import Draft, Prior, tidy
 from kenspeckle.knowledge.names import shown
 from kenspeckle.knowledge.source import Node, Table, Text
@@ -70,13 +69,12 @@ class Priors:
             draft.no_value(column.text, number, value)
 
     def _from_file(self, draft: Draft, column: Text, file: Node, table: Table) -> None:
-        if draft.folder is None or not isinstance(file, Text):
+        if not isinstance(file, Text):
             words = "What follows 'table' should be the name of a file beside the rules file."
             draft.problem("E502", words, file.place)
             return
         try:
-            path = inside(draft.folder, file.text, "the rules file")
-            rows = list(csv.reader(io.StringIO(path.read_text("utf-8-sig"))))
+            rows = list(csv.reader(io.StringIO(draft.beside.text(file.text))))
         except UnicodeDecodeError:
             said = "it is no UTF-8 text"
         except OSError as error:

@@ -9,12 +9,12 @@ import torch
 
 from kenspeckle.answer import Answer
 from kenspeckle.errors import DataError, UsageError
+from kenspeckle.knowledge.beside import Beside
 from kenspeckle.knowledge.rules import Rules
 from kenspeckle.tasks.classify import Classify
 from kenspeckle.tasks.detect import Detect
 from kenspeckle.tasks.read import Read
 from kenspeckle.tasks.tag import Tag
-from kenspeckle.verbs.under import under_rules
 
 CLASSES = ("cat", "car", "snowman")
 SEASONS = """classes: [snowman, cat, car]
@@ -31,7 +31,7 @@ rules:
 def said(task, rules, logits, side=None):
     outputs = torch.tensor([logits])
     alone = task.decode(outputs, ["x.png"])
-    under = under_rules(task, Rules.parse(rules), side)
+    under = task.under(Rules.parse(rules), side or {})
     (answer,) = under.answers(torch.nn.Identity(), outputs, outputs, alone)
     return alone[0], answer
 
@@ -99,12 +99,12 @@ def test_what_a_column_makes_likelier_is_a_factor_and_is_said():
 def test_a_table_of_priors_knows_all_values_of_its_column(tmp_path):
     (tmp_path / "month.csv").write_text("month,snowman,cat\n1,5,1\n7,0,1\n")
     text = "classes: [snowman, cat, car]\npriors: [{column: month, table: month.csv}]\n"
-    under = under_rules(Classify(CLASSES), Rules.parse(text, folder=tmp_path), {"month": "7"})
+    under = Classify(CLASSES).under(Rules.parse(text, beside=Beside(tmp_path)), {"month": "7"})
     task, outputs = Classify(CLASSES), torch.tensor([[0.0, 0.0, 9.0]])
     (answer,) = under.answers(torch.nn.Identity(), outputs, outputs, task.decode(outputs, ["x"]))
     assert answer.label != "snowman"
     with pytest.raises(DataError, match="'month' have no value '13'"):
-        under_rules(Classify(CLASSES), Rules.parse(text, folder=tmp_path), {"month": "13"})
+        Classify(CLASSES).under(Rules.parse(text, beside=Beside(tmp_path)), {"month": "13"})
 
 
 COSTS = """classes: [snowman, cat, car]
@@ -137,7 +137,7 @@ costs: [{{answered: tumour, cost: 0.1}}]
     outputs = torch.randn(200, 6, generator=random)
     alone = task.decode(outputs, ["x"] * 200)
     for side, is_said in (({"sex": "m"}, False), ({"sex": "f"}, True)):
-        under = under_rules(task, Rules.parse(text), side)
+        under = task.under(Rules.parse(text), side or {})
         answers = under.answers(torch.nn.Identity(), outputs, outputs, alone)
         assert any(answer.label == "tumour" for answer in answers) == is_said
         assert min(min(answer.probabilities.values()) for answer in answers) >= 0
@@ -169,11 +169,11 @@ def test_texts_that_overlap_are_counted_once():
 
 def test_what_does_not_fit_is_refused_by_name():
     with pytest.raises(UsageError, match="says 'car', which the `classes`"):
-        under_rules(Classify(CLASSES), Rules.parse("classes: [snowman, cat]"))
+        Classify(CLASSES).under(Rules.parse("classes: [snowman, cat]"), {})
     with pytest.raises(UsageError, match="no column 'saison', did you mean 'season'"):
-        under_rules(Classify(CLASSES), Rules.parse(SEASONS), {"saison": "summer"})
+        Classify(CLASSES).under(Rules.parse(SEASONS), {"saison": "summer"})
     with pytest.raises(UsageError, match="this model says other things"):
-        under_rules(Detect(CLASSES), Rules.parse(SEASONS))
+        Detect(CLASSES).under(Rules.parse(SEASONS), {})
     with pytest.raises(DataError, match="no value 'autumn'"):
         said(Classify(CLASSES), SEASONS, [0.0, 0.0, 0.0], {"season": "autumn"})
 
@@ -196,7 +196,7 @@ def read(rules, columns, own, p):
     task = Read(("A", "B", "7", "8"))
     alone = Answer("x.png", own, {own: p}, f"{own} (...)")
     network = Columns(columns)
-    (answer,) = under_rules(task, Rules.parse(rules)).answers(
+    (answer,) = task.under(Rules.parse(rules), {}).answers(
         network, torch.zeros(1), torch.zeros(1), [alone]
     )
     return answer
@@ -231,8 +231,8 @@ def test_an_image_that_holds_no_such_line_is_unknown():
 
 def test_readers_that_take_no_rules_are_refused():
     with pytest.raises(UsageError, match="--head ctc"):
-        under_rules(Read(("A",), reader="decoder"), Rules.parse(PLATES))
+        Read(("A",), reader="decoder").under(Rules.parse(PLATES), {})
     with pytest.raises(UsageError, match="no section `text`"):
-        under_rules(Read(("A",)), Rules.parse("tags: [a]"))
+        Read(("A",)).under(Rules.parse("tags: [a]"), {})
     with pytest.raises(UsageError, match="characters that the model knows: xy"):
-        under_rules(Read(("x", "y")), Rules.parse(PLATES))
+        Read(("x", "y")).under(Rules.parse(PLATES), {})

@@ -1,0 +1,261 @@
+"""Rules over the classes or the tags of a model."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kenspeckle.answer import Answer
+from kenspeckle.data.dataset import joined_tags
+from kenspeckle.errors import DataError, UsageError
+from kenspeckle.knowledge.compiled import Compiled
+from kenspeckle.knowledge.costs import cheapest, cost_matrix
+from kenspeckle.knowledge.explained import Explanation
+from kenspeckle.knowledge.names import CLASS, hint
+from kenspeckle.knowledge.rules import Rules
+from kenspeckle.tasks.classify import Classify, say
+from kenspeckle.tasks.tag import Tag
+from kenspeckle.tasks.under import Under, broken
+from kenspeckle.words import percent
+
+# p_net(rules) below which a class is unknown, since the rules alone made it: what else a network
+# that is 19 times surer of something forbidden says is no answer. Of tags, whose number makes it
+# small, nothing is asked.
+LEAST = 0.05
+LEAST_FACTOR = 1e-9  # of a prior that says never; a hard rule says it better
+Told = Mapping[str, str]
+
+
+class NamesUnder(Under):
+    """The network's calibrated beliefs go in, p(answer | rules) comes out.
+
+    Attributes and tags that the model does not hear are silent: they only have to leave an answer
+    that is permitted.
+
+    Args:
+        task: of the model.
+        rules: a file that names its classes or tags.
+        side: what is told beside all images: column -> value.
+
+    Raises:
+        UsageError: the model has a class that the rules do not know, or a column is not known.
+    """
+
+    task: Classify | Tag
+
+    def __init__(self, task: Classify | Tag, rules: Rules, side: Told) -> None:
+        section, known = self.known(rules)
+        for name in task.classes:
+            if name not in known:
+                raise UsageError(
+                    f"The model says '{name}', which the `{section}` of {rules.file} do not have"
+                    f"{hint(name, known)}"
+                )
+        columns = [rules.choices[i].name for i in rules.known]
+        with_priors = [prior.column for prior in rules.priors]
+        for name in side:
+            if name not in columns and name not in with_priors:
+                raise UsageError(
+                    f"The rules know no column '{name}'{hint(name, [*columns, *with_priors])} "
+                    "Declare it under `columns:` with its values."
+                )
+        self.task = task
+        self.side = {name: value for name, value in side.items() if name in columns}
+        self.compiled: Compiled = task.distribution(rules)
+
+    @staticmethod
+    @abstractmethod
+    def known(rules: Rules) -> tuple[str, Sequence[str]]:
+        """The section of the file that names what such a model says, and the names."""
+
+    @abstractmethod
+    def logits(self, outputs: Tensor) -> Tensor:
+        """(B, D) what the answer is decoded from; what no rule touches is said as before."""
+
+    @abstractmethod
+    def said(self, values: Mapping[str, str]) -> str:
+        """Values of a decoded answer -> the label that they stand for."""
+
+    @abstractmethod
+    def _answer(self, alone: Answer, marginals: Tensor, why: Explanation) -> Answer:
+        """What is said of one image."""
+
+    def odds(self, outputs: Tensor) -> Tensor:
+        """(B, D) what the network believes together with what priors say of it, float64."""
+        return self.task.heard(outputs)
+
+    def answers(
+        self, network: nn.Module, batch: Tensor, outputs: Tensor, alone: Sequence[Answer]
+    ) -> list[Answer]:
+        """As `Under.answers`, of raw outputs (B, D)."""
+        told = [self.side] * len(outputs)
+        marginals = self.compiled.marginals(self.odds(outputs).float(), told)
+        heard = self.task.heard(outputs).float()
+        permitted = self.compiled.log_permitted(heard, told).exp().tolist()
+        found = []
+        for at, one in enumerate(self.logits(outputs).float()):
+            why = replace(self.compiled.explain(one, self.side), permitted=permitted[at])
+            found.append(self._answer(alone[at], marginals[at], why))
+        return found
+
+
+class ClassesUnder(NamesUnder):
+    """One class, by priors, rules and costs.
+
+    Raises:
+        DataError: a table of priors does not have the value that is told.
+    """
+
+    task: Classify
+
+    def __init__(self, task: Classify, rules: Rules, side: Told) -> None:
+        super().__init__(task, rules, side)
+        self.factors, self.prior_words = _factors(rules, self.compiled.outputs, side)
+        self.costs = cost_matrix(rules.costs, len(rules.leaves)) if rules.costs else None
+        self.possible = self._possible() if self.costs is not None else None
+        # Attributes that are heard may each be as unsure as the class.
+        self.least = LEAST ** len(self.compiled.columns)
+
+    @staticmethod
+    def known(rules: Rules) -> tuple[str, Sequence[str]]:
+        """The leaves."""
+        return "classes", rules.leaves
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Log p of classes times their priors."""
+        return self.odds(outputs)
+
+    def odds(self, outputs: Tensor) -> Tensor:
+        """The same."""
+        return super().odds(outputs) + self.factors
+
+    def said(self, values: Mapping[str, str]) -> str:
+        """The class."""
+        return values["class"]
+
+    def _possible(self) -> NDArray[np.bool_]:
+        """(L,) which leaves the rules permit beside what is told."""
+        leaves = self.compiled.rules.leaves
+        seen = self.compiled.observed([{"class": leaf} for leaf in leaves])
+        return ~self.compiled.contradicts(seen, [self.side] * len(leaves)).numpy()
+
+    def _answer(self, alone: Answer, marginals: Tensor, why: Explanation) -> Answer:
+        leaves = self.compiled.rules.leaves
+        start = self.compiled.offsets[CLASS]
+        p = dict(zip(leaves, marginals[start : start + len(leaves)].tolist(), strict=True))
+        likely = dict(sorted(((n, p[n]) for n in self.task.classes), key=lambda item: -item[1]))
+        said = why.values["class"]
+        label: str | None = said
+        likely = {said: likely[said], **likely}
+        words = say(likely)
+        if self.costs is not None:
+            label, words = self._by_cost(marginals, words)
+        if label is not None:
+            likely = {label: likely[label], **likely}
+        changed = [name for name in (said, alone.label) if name in self.prior_words]
+        if changed and said != alone.label:
+            told = " and ".join(self.prior_words[str(name)] for name in changed)
+            words += f"; alone it would say {alone.words}, but {told}"
+        unknown = why.permitted < self.least
+        if unknown:
+            share = percent(why.permitted)
+            words = f"unknown: the rules permit {share} of what it believes to see ({words})"
+        elif why.rules:
+            words += f"; alone it would say {alone.words}, but {broken(why)}"
+        return replace(
+            alone,
+            label=None if unknown else label,
+            probabilities=likely,
+            words=words,
+            unknown=unknown,
+            rules=why.as_dict(),
+        )
+
+    def _by_cost(self, marginals: Tensor, words: str) -> tuple[str | None, str]:
+        """The class that costs least on average, and why it is not the likeliest one."""
+        leaves = self.compiled.rules.leaves
+        start = self.compiled.offsets[CLASS]
+        assert self.costs is not None
+        assert self.possible is not None
+        p = marginals[start : start + len(leaves)].double().numpy() * self.possible
+        chosen = cheapest(p, self.costs)
+        if chosen.leaf == int(p.argmax()):
+            return leaves[chosen.leaf], words
+        least, other = f"{chosen.cost:.2g}", f"{chosen.of_likeliest:.2g}"
+        if chosen.leaf is None:
+            told = (
+                f"unsure, a person should look: that costs {least}, the answer {other} on average"
+            )
+            return None, f"{told} ({words})"
+        said = f"{leaves[chosen.leaf]} ({percent(float(p[chosen.leaf]))})"
+        return leaves[chosen.leaf], f"{said}, which costs {least} on average; {words} costs {other}"
+
+
+class TagsUnder(NamesUnder):
+    """Any number of tags."""
+
+    task: Tag
+
+    @staticmethod
+    def known(rules: Rules) -> tuple[str, Sequence[str]]:
+        """Tags and plain attributes."""
+        return "tags", [choice.name for choice in rules.choices if choice.is_plain]
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Log odds of tags beside those of their thresholds."""
+        limits = torch.tensor(self.task.thresholds).double().clamp(1e-6, 1 - 1e-6)
+        return self.odds(outputs) - limits.logit()
+
+    def said(self, values: Mapping[str, str]) -> str:
+        """The tags that are so."""
+        return joined_tags(name for name in self.task.classes if values[name] == "yes")
+
+    def _answer(self, alone: Answer, marginals: Tensor, why: Explanation) -> Answer:
+        rules, offsets = self.compiled.rules, self.compiled.offsets
+        p = {name: float(marginals[offsets[rules.number[name]] + 1]) for name in self.task.classes}
+        likely = dict(sorted(p.items(), key=lambda item: -item[1]))
+        said = [name for name in likely if why.values[name] == "yes"]
+        words = ", ".join(f"{name} ({percent(likely[name])})" for name in said)
+        words = words or f"none of the {len(p)} labels"
+        if why.rules:
+            words += f"; alone it would say {alone.words}, but {broken(why)}"
+        return replace(
+            alone,
+            label=joined_tags(said),
+            probabilities=likely,
+            words=words,
+            rules=why.as_dict(),
+        )
+
+
+def _factors(rules: Rules, outputs: Sequence[str], side: Told) -> tuple[Tensor, dict[str, str]]:
+    """(D,) log of how much likelier what is told makes each class, and that of each in words.
+
+    Raises:
+        DataError: a table of priors does not have the value that is told.
+    """
+    found = torch.zeros(len(outputs))
+    words: dict[str, str] = {}
+    for prior in rules.priors:
+        value = side.get(prior.column, "")
+        if not value:
+            continue
+        if value not in prior.factors and prior.is_whole:
+            near = hint(value, prior.factors)
+            raise DataError(
+                f"The priors of the column '{prior.column}' have no value '{value}'{near}"
+            )
+        for leaf, factor in prior.factors.get(value, {}).items():
+            name = rules.leaves[leaf]
+            if name in outputs:
+                found[outputs.index(name)] += math.log(max(factor, LEAST_FACTOR))
+                told = f"is {factor:g} times as likely where {prior.column} is {value}"
+                words[name] = f"{words[name]}, and {told}" if name in words else f"{name} {told}"
+    return found, words

@@ -32,7 +32,9 @@ def test_without_anything_to_obey_it_learns_and_says_what_a_plain_one_does():
     assert task.classes == task.outputs == LEAVES
     assert torch.equal(task.collate(labels), plain.collate(labels))
     own = task.losses(logits, task.collate(labels), True)
-    torch.testing.assert_close(own, F.cross_entropy(logits, plain.collate(labels), reduction="none"))
+    torch.testing.assert_close(
+        own, F.cross_entropy(logits, plain.collate(labels), reduction="none")
+    )
     paths = [str(i) for i in range(20)]
     for one, other in zip(task.decode(logits, paths), plain.decode(logits, paths), strict=True):
         assert (one.label, one.words) == (other.label, other.words)
@@ -152,3 +154,33 @@ def test_images_that_show_only_a_parent_make_a_head_better(kind):
         said = (x @ weights.T + bias).argmax(1)
         right.append(float(((said < 2) == (of_tested < 2)).mean()))
     assert right[1] > right[0] + 0.01
+
+
+MIRROR = "classes: {letter: [b, d, o], sign: [3]}\nmirror: {b: d, direction matters: [3]}\n"
+
+
+def test_a_mirrored_image_shows_what_the_rules_say():
+    task = task_of(MIRROR)
+    assert task.mirrored == {1: 2, 2: 1, 0: None}  # classes: 3, b, d, o
+    labels = ["b", "d", "3", "o", "letter", "!3", "o"] * 40
+    targets = task.collate(labels)
+    images = torch.zeros(len(labels), 1, 4, 4, dtype=torch.uint8)
+    images[..., :2] = 9  # bright on the left
+    torch.manual_seed(0)
+    changed, now = task.changed(images, targets, ["flip"])
+    flipped = changed[:, 0, 0, 0] == 0
+    name = {number: label for label, number in zip(labels, targets.tolist(), strict=True)}
+    seen = {
+        (label, name[int(n)], bool(f)) for label, n, f in zip(labels, now, flipped, strict=True)
+    }
+    assert seen == {
+        ("b", "b", False),
+        ("b", "d", True),
+        ("d", "d", False),
+        ("d", "b", True),
+        ("3", "3", False),
+        ("o", "o", False),
+        ("o", "o", True),
+        ("letter", "letter", False),
+        ("!3", "!3", False),
+    }

@@ -108,6 +108,40 @@ class RuledClassify(Classify):
             self._open = torch.cat([self._open, seen])
         return torch.tensor([self._number[str(label)] for label in labels], dtype=torch.long)
 
+    @property
+    def mirrored(self) -> Mapping[int, int | None]:
+        """As the section `mirror` says."""
+        found: dict[int, int | None] = {}
+        for one in self.rules.mirrored:
+            becomes = None if one.becomes is None else self._number[self.rules.leaves[one.becomes]]
+            found[self._number[self.rules.leaves[one.leaf]]] = becomes
+        return found
+
+    def changed(
+        self, images: Tensor, targets: Tensor, names: Sequence[str]
+    ) -> tuple[Tensor, Tensor]:
+        """Images changed; where one is mirrored, its label becomes what the rules say.
+
+        Where they say that a class becomes nothing known, its images are not mirrored; nor are
+        those of a parent below which any class changes.
+        """
+        if "flip" not in names or not self.rules.mirrored:
+            return super().changed(images, targets, names)
+        images, targets = super().changed(images, targets, [n for n in names if n != "flip"])
+        becomes = self._becomes().to(targets.device)[targets]
+        is_flipped = (torch.rand(len(images)) < 0.5).to(targets.device) & (becomes >= 0)
+        images = torch.where(is_flipped[:, None, None, None], images.flip(3), images)
+        return images, torch.where(is_flipped, becomes, targets)
+
+    def _becomes(self) -> Tensor:
+        """(T,) of each number of `collate`, its number in the mirror; -1 is none."""
+        found = torch.arange(len(self._number))
+        for one in self.mirrored:
+            found[self._open[:, self._atoms[one]]] = -1
+        for one, other in self.mirrored.items():
+            found[one] = -1 if other is None else other
+        return found
+
     def left_open(self, targets: Tensor) -> Tensor:
         """(N,) targets -> (N, atoms) bool, which values of each choice they leave."""
         return self._open.to(targets.device)[targets]

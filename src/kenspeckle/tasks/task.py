@@ -349,6 +349,14 @@ class ClassTask(Task[Network]):
         """What each logit stands for: the classes, in their order, and whatever rules add."""
         return self.classes
 
+    @property
+    def mirrored(self) -> Mapping[int, int | None]:
+        """Class -> what it becomes in the mirror, as rules say; None where that is nothing known.
+
+        `changed` heeds it. Of all others the rules say nothing.
+        """
+        return {}
+
     def network(self, backbone: Backbone | None) -> Network:
         """The backbone with a fresh head, one logit an output."""
         assert backbone is not None

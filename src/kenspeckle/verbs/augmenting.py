@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -142,21 +142,29 @@ def _names(
     def vectors(images: Tensor) -> NDArray[np.floating[Any]]:
         return quarter_vectors(packaged, images)
 
-    strata = task.strata([prepared.used.samples[i].label for i in rows])
-    present, targets = np.unique(strata, return_inverse=True)
+    labels = [prepared.used.samples[i].label for i in rows]
+    whole = np.array([task.is_whole(label) for label in labels], dtype=bool)
+    rows, strata = rows[whole], task.strata([one for one in labels if task.is_whole(one)])
     every = [*task.classes, "none of them"]
     least, most = PER_CLASS
-    safeties = label_safety(
-        vectors,
-        learn_lda,
-        Chosen(prepared.images, torch.from_numpy(rows)),
-        targets.astype(np.int64),
-        [every[k] for k in present],
-        USUAL,
-        groups=prepared.groups[rows],
-        per_class=int(np.clip(IMAGES // len(task.classes), least, most)),
-        progress=counter(tell, "asking whether changes keep the label"),
-    )
+
+    def asked_of(chosen: NDArray[np.bool_], names: Sequence[str]) -> list[Safety]:
+        present, targets = np.unique(strata[chosen], return_inverse=True)
+        return label_safety(
+            vectors,
+            learn_lda,
+            Chosen(prepared.images, torch.from_numpy(rows[chosen])),
+            targets.astype(np.int64),
+            [every[k] for k in present],
+            names,
+            groups=prepared.groups[rows[chosen]],
+            per_class=int(np.clip(IMAGES // len(task.classes), least, most)),
+            progress=counter(tell, "asking whether changes keep the label"),
+        )
+
+    if task.mirrored:
+        return _with_mirror(asked_of, strata, task)
+    safeties = asked_of(np.ones(len(strata), dtype=bool), USUAL)
     strange = {s.name: s.kept for s in safeties if s.name in MIRRORS and _is_strange(s)}
     used = tuple(name for name in allowed(safeties) if name not in strange)
     words = [safety.words for safety in safeties if safety.verdict != "keeps"]
@@ -169,6 +177,31 @@ def _names(
     if used:
         words.insert(0, f"augmentation: {', '.join(used)} (they keep the labels of these images)")
     return used, tuple(words)
+
+
+def _with_mirror(
+    asked_of: Callable[[NDArray[np.bool_], Sequence[str]], list[Safety]],
+    strata: NDArray[np.int64],
+    task: ClassTask,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The transforms to use where rules say what some classes become in the mirror.
+
+    Of the other classes it is asked as always: a person may have forgotten one.
+    """
+    others = tuple(name for name in USUAL if name not in MIRRORS)
+    safeties = asked_of(np.ones(len(strata), dtype=bool), others)
+    words = [safety.words for safety in safeties if safety.verdict != "keeps"]
+    used = list(allowed(safeties))
+    unsaid = ~np.isin(strata, list(task.mirrored))
+    asked = asked_of(unsaid, ["flip"]) if len(np.unique(strata[unsaid])) > 1 else []
+    if all(safety.verdict == "keeps" for safety in asked):
+        used.append("flip")
+        words.append("flip: labels change as the rules say")
+    else:
+        words += [f"{safety.words}; the rules say nothing of these classes" for safety in asked]
+    if used:
+        words.insert(0, f"augmentation: {', '.join(used)}")
+    return tuple(used), tuple(words)
 
 
 def _is_strange(safety: Safety) -> bool:

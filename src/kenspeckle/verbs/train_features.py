@@ -279,7 +279,12 @@ def train_features(
     right = sum(a.label == used.samples[i].label for a, i in zip(learned, learn, strict=True))
     is_told = chosen is not None and task.classes == used.classes  # else columns mean others
     probabilities = bank.probabilities(chosen, learn) if chosen is not None and is_told else None
-    prepared = deeply_checked(prepared, waist, probabilities, tell)
+    # Labels are looked at where they say a class: a parent beside its children is no mistake.
+    said = np.array([task.is_whole(sample.label) for sample in used.samples], dtype=bool)
+    rows = np.flatnonzero(said)
+    some = probabilities if probabilities is None else probabilities[rows]
+    checked = deeply_checked(prepared.only(rows), waist[rows], some, tell)
+    prepared = replace(prepared, findings=checked.findings)
     return Outcome(
         prepared=prepared,
         task=task,

@@ -63,3 +63,57 @@ def test_an_explanation_tells_the_rule_its_line_and_its_price(ken, photos, model
         "by",
     ]
     assert "rule    L3 if wall then not circle (rules.yaml:3)" in lines
+
+
+def test_a_run_obeys_rules_and_learns_from_images_that_show_only_a_parent(ken, drawn, tmp_path):
+    shapes = drawn(tmp_path / "shapes", circle=10, square=10, cross=10)
+    drawn(tmp_path / "more", seed=1, circle=6, square=6)
+    (shapes / "closed").mkdir()
+    for file in sorted((tmp_path / "more").glob("*/*.png")):
+        file.rename(shapes / "closed" / file.name)
+    (shapes / "!cross").mkdir()
+    drawn(tmp_path / "others", seed=2, square=2)
+    for file in sorted((tmp_path / "others").glob("*/*.png")):
+        file.rename(shapes / "!cross" / file.name)
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "ken-rules: 1\nclasses: {closed: [circle, square], open: [cross]}\n"
+        "columns: {place: [wall, floor]}\n"
+        "rules:\n  - if wall then not circle\nmirror: {direction matters: [cross]}\n"
+    )
+    run = tmp_path / "runs" / "exp"
+    told = ken("train", shapes, "--rules", rules, "--project", tmp_path / "runs").went_well()
+    assert "done: On images like these" in told
+    report = json.loads((run / "report.json").read_text())
+    assert [row["class"] for row in report["classes"]] == ["circle", "cross", "square"]
+    assert report["measured"]["n"] == 30
+    assert report["split"]["train"] > 40  # 14 of which show a kind only
+    assert report["model"]["rules"] == "rules.yaml"
+    rules.unlink()  # the model file carries them
+    image = shapes / "circle" / "circle3.png"
+    asked = ("predict", image, "--model", run / "weights" / "best.ken", "--quiet")
+    (answer,) = json.loads(ken(*asked, "--json").went_well())
+    assert set(answer["probabilities"]) == {"circle", "cross", "square"}
+    assert answer["rules"]["own"] == {}
+    (answer,) = json.loads(ken(*asked, "--side", "place=wall", "--json").went_well())
+    assert answer["probabilities"]["circle"] < 1e-6
+    assert answer["rules"]["rules"][0]["words"] == "if wall then not circle"
+    assert "no column 'season'" in ken(*asked, "--side", "season=winter").refused(2)
+    seen = ken("val", shapes, "--model", run / "weights" / "best.ken", "--json", "--quiet")
+    assert json.loads(seen.went_well())["measured"]["n"] == 30
+
+
+def test_a_run_never_starts_on_rules_that_are_wrong(ken, small, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("classes: [circle, square]\nrules:\n  - never circel\n")
+    started = ("train", small, "--rules", rules, "--project", tmp_path / "runs")
+    assert "rules.yaml:3:11: E101" in ken(*started).refused(3)
+    rules.write_text("classes: [circle, square, cross]\n")
+    assert "E103 'cross' has no images" in ken(*started).refused(3)
+    rules.write_text("classes: [circle, square]\ntags: [t]\nrules:\n  - never circle\n  - t\n")
+    assert ken(*started).code == 3
+    rules.write_text("classes: [circle, square]\n")
+    assert "Under rules the loss is" in ken(*started, "--loss", "focal").refused(2)
+    assert "name one with --model" in ken(*started, "--model", "auto").refused(2)
+    assert "cannot be trained under rules" in ken(*started, "--task", "watch").refused(2)
+    assert not (tmp_path / "runs" / "exp").exists()

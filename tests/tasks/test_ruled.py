@@ -13,6 +13,8 @@ from kenspeckle.errors import DataError
 from kenspeckle.knowledge.rules import Rules
 from kenspeckle.tasks.classify import Classify
 from kenspeckle.tasks.ruled import MUTED, RuledClassify
+from kenspeckle.tasks.ruled_tag import RuledTag
+from kenspeckle.tasks.tag import Tag
 from kenspeckle.training.bank import BANK, linear_layer, transform_vectors
 from kenspeckle.training.ruled_bank import ruled_layer
 
@@ -184,3 +186,19 @@ def test_a_mirrored_image_shows_what_the_rules_say():
         ("letter", "letter", False),
         ("!3", "!3", False),
     }
+
+
+def test_tags_are_said_as_rules_permit_and_learned_as_before():
+    rules = Rules.parse("tags: [day, night, snow]\nrules:\n  - never: day and night\n")
+    names = ("day", "night", "snow")
+    task = RuledTag(names, rules=rules.kept(), thresholds=[0.5, 0.5, 0.3])
+    plain = Tag(names, thresholds=[0.5, 0.5, 0.3])
+    logits, labels = torch.tensor([[2.0, 1.0, -0.5]]), ["day;snow"]
+    assert torch.equal(
+        task.losses(logits, task.collate(labels), True),
+        plain.losses(logits, plain.collate(labels), True),
+    )
+    again = RuledTag(names, **task.kept())
+    (answer,) = again.decode(logits, ["x"])
+    assert (again.alone(logits, ["x"])[0].label, answer.label) == ("day;night;snow", "day;snow")
+    assert again.meant(answer) == "day;snow"

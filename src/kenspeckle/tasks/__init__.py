@@ -24,5 +24,6 @@ RULED = Catalogue(
     "task that obeys rules",
     {
         "classify": ("kenspeckle.tasks.ruled:RuledClassify", "one of the leaves of a file", {}),
+        "tag": ("kenspeckle.tasks.ruled_tag:RuledTag", "labels that may stand together", {}),
     },
 )

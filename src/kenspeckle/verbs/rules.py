@@ -15,7 +15,6 @@ from kenspeckle.knowledge.names import CLASS, hint
 from kenspeckle.knowledge.problems import Place, Problem, RulesError
 from kenspeckle.knowledge.proof import Proof
 from kenspeckle.knowledge.rules import Rules
-from kenspeckle.tasks import RULED
 from kenspeckle.verbs.prepare import look
 from kenspeckle.verbs.progress import Stage, Tell, quiet
 
@@ -95,11 +94,7 @@ def obeyed(file: Path, dataset: Dataset, task: str, tell: Tell) -> Rules:
 
     Raises:
         RulesError: the file is wrong, or labels say that it is.
-        UsageError: the task says nothing that rules speak of.
     """
-    if task not in RULED:
-        known = ", ".join(RULED)
-        raise UsageError(f"The task {task} cannot be trained under rules. These can: {known}.")
     rules = Rules.load(file)
     checked = held_against(rules, dataset, task)
     if checked.is_wrong:

@@ -16,7 +16,7 @@ from kenspeckle.errors import DataError, UsageError, nearest
 from kenspeckle.models import BACKBONES, ENCODERS
 from kenspeckle.models.pretrained import is_pretrained
 from kenspeckle.recipe import Recipe
-from kenspeckle.tasks import TASKS
+from kenspeckle.tasks import RULED, TASKS
 from kenspeckle.tasks.losses import RULED_WORDS, check_loss
 from kenspeckle.tasks.task import ClassTask, Task
 from kenspeckle.training.bank import check_head
@@ -218,8 +218,13 @@ def check_ruled(recipe: Recipe) -> None:
     """Refuse what contradicts the one loss that rules are trained by.
 
     Raises:
-        UsageError: focal or balanced loss, smoothing, mixed images, several networks.
+        UsageError: another task, focal or balanced loss, smoothing, mixed images, several networks.
     """
+    if recipe.task not in RULED:
+        known = ", ".join(RULED)
+        raise UsageError(
+            f"The task {recipe.task} cannot be trained under rules. These can: {known}."
+        )
     wanted = [n for n in ("mixup", "cutmix", "smoothing") if getattr(recipe.training, n)]
     if recipe.loss in ("focal", "balanced"):
         wanted.append(f"--loss {recipe.loss}")

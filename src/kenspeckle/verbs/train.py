@@ -145,11 +145,12 @@ def planned(
 
 
 def _prepared(source: Source, recipe: Recipe, tell: Tell) -> tuple[Prepared, Recipe]:
+    if source.rules is not None:
+        check_ruled(recipe)
     dataset = look(source.data, source.columns, tell, task=recipe.task, exclude=source.exclude)
     is_open = recipe.model == "auto"
     rules = None
     if source.rules is not None:
-        check_ruled(recipe)
         rules = obeyed(source.rules, dataset, recipe.task, tell)
     recipe = suited(recipe, dataset)
     prepared = with_split(prepare(dataset, fit_of(recipe), tell), source.split)

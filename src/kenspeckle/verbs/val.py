@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kenspeckle.answer import Answer
-from kenspeckle.data.dataset import Sample
+from kenspeckle.data.dataset import Dataset, Sample
 from kenspeckle.errors import DataError, EmptyDataset, UsageError
 from kenspeckle.score import proportion
 from kenspeckle.trust.measure import measure
@@ -68,11 +68,14 @@ def val(
             f"The sequences of {used.root} have {prepared.features} numbers a step, and the model "
             f"learned from {config.features}."
         )
+    loose = _loose(model, used)
     if used.means != "text" and not model.task.compares:
-        used = used.with_classes(model.classes)
+        known = tuple(name for name in used.classes if name not in loose)
+        used = replace(used, classes=known).with_classes(model.classes)
     parts = {sample.split for sample in used.samples}
     part = part or ("test" if "test" in parts else None)
-    rows = [i for i, s in enumerate(used.samples) if part is None or s.split == part]
+    asked = [i for i, s in enumerate(used.samples) if part is None or s.split == part]
+    rows = [i for i in asked if used.samples[i].label not in loose]
     if not rows:
         raise EmptyDataset(f"{used.root} has none of its {used.reads} in the part '{part}'.")
     rows = at_most(np.array(rows), model.task.learning.most_measured).tolist()
@@ -86,7 +89,23 @@ def val(
         report["refused"] = proportion(refused, len(answers)).as_dict()
     how = f"part '{part}'" if part else f"all {noun(used.reads)}"
     report["measured"] = {"n": len(chosen), "how": how}
-    return Validation(answers, labels, report, list(prepared.notes))
+    notes = list(prepared.notes)
+    if len(rows) < len(asked) and loose:
+        notes.append(f"images that show only a kind are left out: {', '.join(sorted(loose))}")
+    return Validation(answers, labels, report, notes)
+
+
+def _loose(model: Model, used: Dataset) -> set[str]:
+    """Labels that say less than a class, by which nothing can be measured.
+
+    Raises:
+        DataError: the model's rules do not know one.
+    """
+    if model.task.rules is None or used.means != "class":
+        return set()
+    found = [name for name in used.classes if not model.task.is_whole(name)]
+    model.task.collate(found)
+    return set(found)
 
 
 def _answers(

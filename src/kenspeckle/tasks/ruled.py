@@ -41,7 +41,8 @@ class RuledClassify(Classify):
     one of the leaves, one of the attributes. Both are fitted together, on held-out images, by
     -log p(class | rules), since leaf and attributes say much of the same twice. Where attributes do
     not lower that by more than its standard error they are muted, and the network is calibrated as
-    it would be without rules.
+    it would be without rules. Where there are classes without images it is the attributes that
+    decide (Lampert et al. 2014, DAP), and logits of leaves tell apart those that look the same.
 
     Args:
         classes: ignored but for their order in a model file; the file's leaves are the classes.
@@ -71,6 +72,7 @@ class RuledClassify(Classify):
         self._atoms = [start + self.rules.leaves.index(name) for name in self.classes]
         self._number = {name: i for i, name in enumerate(self.classes)}
         self._open = self.compiled.possible(self.compiled.observed(self.classes))
+        self._alike = self._same_looks()
 
     @classmethod
     def for_data(cls, used: Dataset, learned: Sequence[int], choices: Choices) -> RuledClassify:
@@ -174,7 +176,13 @@ class RuledClassify(Classify):
     def heard(self, outputs: Tensor) -> Tensor:
         """(B, D) calibrated: log p of leaves, then what attributes say unless they are muted."""
         count = len(self.seen_leaves)
-        leaves = (outputs[:, :count].double() / self.temperature).log_softmax(1)
+        leaves = outputs[:, :count].double() / self.temperature
+        if self.rules.unseen and not self.is_muted:
+            # A class without images has no logit that could stand against these, so that they
+            # only tell apart what attributes cannot.
+            alike = self._alike.to(leaves.device)
+            leaves = leaves - (leaves[:, None] + alike.double().log()).logsumexp(2)
+        leaves = leaves.log_softmax(1)
         if self.is_muted:
             return leaves
         return torch.cat([leaves, outputs[:, count:].double() / self.attribute_temperature], 1)
@@ -233,6 +241,17 @@ class RuledClassify(Classify):
             "attribute_temperature": self.attribute_temperature,
             "rules": self.rules.kept(),
         }
+
+    def _same_looks(self) -> Tensor:
+        """(L, L) bool, which leaves with images have the same values of all attributes heard."""
+        heard = [c for c in self.compiled.columns if self.rules.choices[c].kind == "attribute"]
+        rows = [
+            self._open[: len(self.seen_leaves), start : start + len(self.rules.choices[c].values)]
+            for c in heard
+            for start in (self.compiled.offsets[c],)
+        ]
+        looks = torch.cat([torch.zeros(len(self.seen_leaves), 0, dtype=torch.bool), *rows], 1)
+        return (looks[:, None] == looks).all(2)
 
     def _observed(self, targets: Tensor) -> Tensor:
         """Like `left_open`, but nothing is said of choices that have no logit."""

@@ -7,7 +7,9 @@
 
 Signs are drawn with chance in size, place, angle, colour, background and noise, 64 pixels a side,
 20 a class to learn from. One `kenspeckle.train` with a rules file that says shape, colour and
-symbol of each class, all defaults; five seeds, each with signs and missing classes of its own.
+symbol of each class, all defaults; five seeds, each with signs and missing classes of its own. An
+answer that is refused as unlike all training images counts by its likeliest class, and how many are
+is reported.
 Run: `python benchmarks/unseen.py [--seeds N]`.
 """
 
@@ -122,15 +124,19 @@ def tried(seed: int) -> Row:
     folder, gone = signs(seed)
     model = kenspeckle.train(folder, rules=folder / "rules.yaml")
     files = sorted((folder / "test").rglob("*.png"))
-    said = [answer.label for answer in model.predict([str(file) for file in files])]
-    right = {True: [], False: []}
-    for file, label in zip(files, said, strict=True):
-        right[file.parent.name in gone].append(label == file.parent.name)
+    answers = model.predict([str(file) for file in files])
+    right: dict[bool, list[bool]] = {True: [], False: []}
+    refused: dict[bool, list[bool]] = {True: [], False: []}
+    for file, answer in zip(files, answers, strict=True):
+        is_gone, likeliest = file.parent.name in gone, next(iter(answer.probabilities))
+        right[is_gone].append(likeliest == file.parent.name)
+        refused[is_gone].append(answer.label is None)
     unseen, seen = (100 * float(np.mean(right[which])) for which in (True, False))
     return {
         "unseen": unseen,
         "seen": seen,
         "harmonic": 2 * unseen * seen / max(1e-9, unseen + seen),
+        "refused": [100 * float(np.mean(refused[which])) for which in (True, False)],
         "temperatures": [model.task.temperature, model.task.attribute_temperature],
         "head": model.bundle.report["model"].get("head"),
     }

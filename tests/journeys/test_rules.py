@@ -117,3 +117,28 @@ def test_a_run_never_starts_on_rules_that_are_wrong(ken, small, tmp_path):
     assert "name one with --model" in ken(*started, "--model", "auto").refused(2)
     assert "cannot be trained under rules" in ken(*started, "--task", "watch").refused(2)
     assert not (tmp_path / "runs" / "exp").exists()
+
+
+def test_images_that_nobody_labelled_are_labelled_by_rules_and_never_measured_by(
+    ken, drawn, tmp_path
+):
+    shapes = drawn(tmp_path / "shapes", circle=10, square=10)
+    drawn(tmp_path / "shapes" / "new", seed=3, circle=4, square=4)
+    rows = ["file,label,kind"]
+    for file in sorted(shapes.rglob("*.png")):
+        path = file.relative_to(shapes).as_posix()
+        is_new = path.startswith("new/")
+        kind = "round" if "circle" in path else "edged"
+        rows.append(f"{path},{'' if is_new else file.parent.name},{kind}")
+    (shapes / "labels.csv").write_text("\n".join(rows) + "\n")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "classes: [circle, square]\nweak:\n"
+        "  - {if file name contains: circle, then: circle, trust: 0.9}\n"
+        "  - {if column: kind, equals: edged, then: not circle, trust: 0.8}\n"
+    )
+    said = ken("train", shapes, "--rules", rules, "--project", tmp_path / "runs").went_well()
+    assert "8 images are labelled by weak rules alone" in said
+    report = json.loads((tmp_path / "runs" / "exp" / "report.json").read_text())
+    assert report["measured"]["n"] == 20
+    assert report["data"]["used"] == 28

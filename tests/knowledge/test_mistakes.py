@@ -21,6 +21,7 @@ TABLES = {
 }
 PETS = "classes: [cat, dog]\n"
 WEATHER = "tags: [night, snow, rain]\n"
+LIFE = "classes: [egg, larva]\n"
 
 
 def mistake(name, code, text, *words):
@@ -547,6 +548,36 @@ MISTAKES = [
         "A column of the table 'stranger.csv'",
         "no 'dgo', did you mean 'dog'?",
     ),
+    # What a clip shows, what adds up, what labels without a person.
+    mistake("strange state", "E101", LIFE + "frames: {order: [egg, §larwa]}\n", "larva"),
+    mistake("twice in order", "E110", LIFE + "frames: {order: [egg, larva, §egg]}\n", "twice"),
+    mistake("no pair", "E108", LIFE + "frames: {never follows: [§egg]}\n", "pairs"),
+    mistake("itself", "E108", LIFE + "frames: {never follows: [§[egg, egg]]}\n", "itself"),
+    mistake("lasts", "E107", LIFE + "frames: {lasts at least: {egg: §long}}\n", "'5 frames'"),
+    mistake("key of frames", "E109", LIFE + "frames: {§ordre: [egg, larva]}\n", "order"),
+    mistake(
+        "closed state",
+        "E302",
+        LIFE + "frames:\n  order: [egg, §larva]\n  never follows: [[egg, larva]]\n",
+        "'larva' can never begin",
+    ),
+    mistake("one part", "E105", "sums: [{total: §left}]\n", "left + right"),
+    mistake("own part", "E105", "sums: [{total: §left + total}]\n", "part of itself"),
+    mistake("second sum", "E110", "sums: [{total: a + b}, {§total: c + d}]\n", "already"),
+    mistake("weak of nothing", "E105", PETS + "weak: [§{then: cat}]\n", "if file name contains"),
+    mistake("weak class", "E101", PETS + "weak: [{if file name contains: k, then: §kat}]\n", "cat"),
+    mistake(
+        "trust",
+        "E107",
+        PETS + "weak: [{if column: a, equals: b, then: cat, trust: §2}]\n",
+        "0 to 1",
+    ),
+    mistake(
+        "weak tag",
+        "E106",
+        PETS + WEATHER + "weak: [{if file name contains: k, then: §snow}]\n",
+        "Only classes",
+    ),
 ]
 
 
@@ -593,7 +624,7 @@ def test_every_code_of_reading_and_proving_is_among_the_mistakes():
     reading = (
         {f"E00{k}" for k in range(1, 8)} | {"E101", "E102"} | {f"E{k}" for k in range(105, 111)}
     )
-    assert codes == reading | {"E201", "E202", "E502", "W203", "W204", "W205", "W206"}
+    assert codes == reading | {"E201", "E202", "E302", "E502", "W203", "W204", "W205", "W206"}
 
 
 def test_all_mistakes_of_a_file_are_told_at_once_in_the_order_of_its_lines():

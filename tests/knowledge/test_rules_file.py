@@ -632,3 +632,26 @@ def test_a_thousand_classes_and_five_thousand_rules_load_in_two_seconds():
     begin = time.process_time()
     assert len(Rules.parse(text).rules) == 5000
     assert time.process_time() - begin < 4  # 1.6 s were measured; twice that for a busy machine
+
+
+def test_frames_sums_and_weak_rules_are_read():
+    rules = Rules.parse(
+        "classes: {insect: [egg, larva, pupa]}\n"
+        "frames:\n  order: [egg, larva, pupa]\n  lasts at least: {larva: 2 frames}\n"
+        "sums: [{total: left + right}]\n"
+        "weak:\n"
+        "  - {if file name contains: Egg, then: egg, trust: 0.9}\n"
+        "  - {if column: stage, equals: P, then: not egg}\n"
+    )
+    states = rules.frames.automaton(rules.leaves)
+    assert states.accepts(["egg", "larva", "larva", "pupa"])
+    assert not states.accepts(["egg", "larva", "pupa"])
+    assert not states.accepts(["pupa", "egg"])
+    assert [(one.total, one.parts) for one in rules.sums] == [("total", ("left", "right"))]
+    by_name, by_column = rules.weak
+    assert by_name.speaks("an_egg_3.jpg", {})
+    assert (by_name.label, by_name.trust) == ("egg", 0.9)
+    assert by_column.speaks("x.jpg", {"stage": "P"})
+    assert not by_column.speaks("x.jpg", {"stage": "L"})
+    assert (by_column.label, by_column.trust) == ("!egg", 1.0)
+    assert Rules.carried(rules.kept()).weak == rules.weak

@@ -15,8 +15,11 @@ from kenspeckle.knowledge.beside import Beside
 from kenspeckle.knowledge.compiled import Compiled
 from kenspeckle.knowledge.draft import Cost, Draft, Prior, Rule
 from kenspeckle.knowledge.forms import FORMS, Form
+from kenspeckle.knowledge.forms.frames import FramesRule
 from kenspeckle.knowledge.forms.mirror import Mirrored
+from kenspeckle.knowledge.forms.sums import SumRule
 from kenspeckle.knowledge.forms.text import TextRule
+from kenspeckle.knowledge.forms.weak import WeakRule
 from kenspeckle.knowledge.formulas import (
     Choice,
     Clause,
@@ -68,6 +71,9 @@ class Rules:
     priors: tuple[Prior, ...] = ()
     mirrored: tuple[Mirrored, ...] = ()
     texts: tuple[TextRule, ...] = ()
+    frames: FramesRule | None = None
+    sums: tuple[SumRule, ...] = ()
+    weak: tuple[WeakRule, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
     tables: Mapping[str, str] = field(default_factory=dict)
@@ -154,6 +160,9 @@ class Rules:
             priors=draft.kept("priors", Prior),
             mirrored=draft.kept("mirror", Mirrored),
             texts=draft.kept("text", TextRule),
+            frames=next(iter(draft.kept("frames", FramesRule)), None),
+            sums=draft.kept("sums", SumRule),
+            weak=draft.kept("weak", WeakRule),
             tables=draft.beside.texts,
         )
 

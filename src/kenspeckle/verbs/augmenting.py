@@ -142,9 +142,8 @@ def _names(
     def vectors(images: Tensor) -> NDArray[np.floating[Any]]:
         return quarter_vectors(packaged, images)
 
-    labels = [prepared.used.samples[i].label for i in rows]
-    whole = np.array([task.is_whole(label) for label in labels], dtype=bool)
-    rows, strata = rows[whole], task.strata([one for one in labels if task.is_whole(one)])
+    rows = rows[prepared.measures(task)[rows]]
+    strata = task.strata([prepared.used.samples[i].label for i in rows])
     every = [*task.classes, "none of them"]
     least, most = PER_CLASS
 

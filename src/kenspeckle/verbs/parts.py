@@ -20,12 +20,12 @@ def divided(
 ) -> Parts:
     """The images divided as in `data.split.split`, by what the task spreads evenly.
 
-    An image whose label says less than an answer does (only a parent, `!husky`) cannot be measured
-    by, so it trains; one that belongs together with an image of another part is dropped.
+    An image that no answer can be measured by, since its label says less (only a parent, `!husky`)
+    or comes of a rule, trains; one that belongs together with an image of another part is dropped.
     """
     samples = prepared.used.samples
     labels = [sample.label for sample in samples]
-    whole = np.array([task.is_whole(label) for label in labels], dtype=bool)
+    whole = prepared.measures(task)
     rows, loose = np.flatnonzero(whole), np.flatnonzero(~whole)
     given: Sequence[Split | None] = [samples[i].split for i in rows]
     parts = split(

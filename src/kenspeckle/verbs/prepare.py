@@ -50,6 +50,7 @@ class Prepared:
         evidence: what the checks were shown.
         alike: pairs of the N that features show to be one picture; None where nobody has looked.
         rules: what every answer obeys, if there are any.
+        weak: paths of images that only a rule has labelled: never measured by.
     """
 
     dataset: Dataset
@@ -64,6 +65,13 @@ class Prepared:
     evidence: Evidence = field(default_factory=Evidence)
     alike: Sequence[Alike] | None = None
     rules: Rules | None = None
+    weak: frozenset[str] = frozenset()
+
+    def measures(self, task: Task[Any]) -> NDArray[np.bool_]:
+        """(N,) which images an answer can be measured by: a person labelled them, and wholly."""
+        samples = self.used.samples
+        sure = [task.is_whole(s.label) and s.path not in self.weak for s in samples]
+        return np.array(sure, dtype=bool)
 
     def kind(self, name: str) -> type[Task[Any]]:
         """The task of that name, in the form that obeys rules where there are rules."""

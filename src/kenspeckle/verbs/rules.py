@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kenspeckle.data.dataset import Dataset, tags_in
+from kenspeckle.data.dataset import Dataset, Sample, class_list, tags_in
 from kenspeckle.errors import UsageError
 from kenspeckle.knowledge.formulas import NO, YES, Is
 from kenspeckle.knowledge.names import CLASS, hint
@@ -104,6 +104,31 @@ def obeyed(file: Path, dataset: Dataset, task: str, tell: Tell) -> Rules:
     for problem in checked.problems:
         tell(Stage("checking rules", words=problem.told(rules.file)))
     return rules
+
+
+def weakly_labelled(rules: Rules, dataset: Dataset, tell: Tell) -> tuple[Dataset, frozenset[str]]:
+    """The dataset with labels for images that have none, and the paths of these.
+
+    The rule with the most trust labels an image; none does where two of that trust disagree. What
+    an image counts in training is that trust.
+    """
+    found: list[Sample] = []
+    for sample in dataset.samples:
+        if sample.label is None:
+            name = sample.path.rsplit("/", 1)[-1]
+            speaking = [rule for rule in rules.weak if rule.speaks(name, sample.facts)]
+            most = max((rule.trust for rule in speaking), default=0.0)
+            said = {rule.label for rule in speaking if rule.trust == most}
+            if len(said) == 1:
+                sample = replace(sample, label=said.pop(), weight=sample.weight * most)
+                found.append(sample)
+    if not found:
+        return dataset, frozenset()
+    by_path = {sample.path: sample for sample in found}
+    samples = tuple(by_path.get(sample.path, sample) for sample in dataset.samples)
+    classes = class_list([*dataset.classes, *(str(sample.label) for sample in found)])
+    tell(Stage("checking rules", words=f"{len(found)} images are labelled by weak rules alone"))
+    return replace(dataset, samples=samples, classes=classes), frozenset(by_path)
 
 
 def held_against(rules: Rules, dataset: Dataset, task: str) -> Checked:

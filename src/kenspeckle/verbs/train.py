@@ -20,7 +20,7 @@ from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared, look, prepare, stop_if_hopeless
 from kenspeckle.verbs.progress import Stage, Tell, quiet
 from kenspeckle.verbs.record import finished, write_run, write_unfinished
-from kenspeckle.verbs.rules import obeyed
+from kenspeckle.verbs.rules import obeyed, weakly_labelled
 from kenspeckle.verbs.runs import Past, Source, remember
 from kenspeckle.verbs.settle import check_ruled, fit_of, settled, suited
 from kenspeckle.verbs.train_auto import BUDGET as AUTO_BUDGET
@@ -149,12 +149,13 @@ def _prepared(source: Source, recipe: Recipe, tell: Tell) -> tuple[Prepared, Rec
         check_ruled(recipe)
     dataset = look(source.data, source.columns, tell, task=recipe.task, exclude=source.exclude)
     is_open = recipe.model == "auto"
-    rules = None
+    rules, weak = None, frozenset[str]()
     if source.rules is not None:
         rules = obeyed(source.rules, dataset, recipe.task, tell)
+        dataset, weak = weakly_labelled(rules, dataset, tell)
     recipe = suited(recipe, dataset)
     prepared = with_split(prepare(dataset, fit_of(recipe), tell), source.split)
-    prepared = replace(prepared, rules=rules)
+    prepared = replace(prepared, rules=rules, weak=weak)
     for finding in prepared.findings:
         tell(Stage("checking", words=f"{finding.severity}: {finding.words}"))
     stop_if_hopeless(prepared)

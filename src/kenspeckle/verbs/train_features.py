@@ -73,12 +73,12 @@ class Bank:
         groups: Ints,
         names: Sequence[str],
         widths: tuple[int, ...],
+        whole: NDArray[np.bool_],
     ) -> None:
         self.recipe, self.task, self.vectors, self.widths = recipe, task, vectors, widths
         self.groups, self.names = groups, names
         self.targets = task.collate(labels).long().numpy()
         self.strata = task.strata(labels)
-        whole = np.array([task.is_whole(label) for label in labels], dtype=bool)
         # What says less than a class is learned from beside any images that it is no copy of.
         self.loose = alone(groups, np.flatnonzero(~whole), np.flatnonzero(whole))
 
@@ -94,7 +94,8 @@ class Bank:
         """The bank on the vectors of prepared images."""
         samples = prepared.used.samples
         labels, names = [s.label for s in samples], [s.path for s in samples]
-        return cls(recipe, task, vectors, labels, prepared.groups, names, widths)
+        whole = prepared.measures(task)
+        return cls(recipe, task, vectors, labels, prepared.groups, names, widths, whole)
 
     def fit(self, kind: Kind, rows: Ints) -> Linear:
         """The head of that kind, fitted to the rows; under rules, to what leaves much open too."""
@@ -212,8 +213,8 @@ def train_features(
     task: ClassTask = prepared.task(recipe.task, image_size=recipe.data.image_size or 224)
     bank = Bank.of(recipe, task, prepared, vectors, network.widths)
     given = [sample.split for sample in used.samples]
-    whole = sum(task.is_whole(sample.label) for sample in used.samples)
-    crossed = whole < recipe.data.cross_validate_below and "test" not in given
+    sure = prepared.measures(task)
+    crossed = sure.sum() < recipe.data.cross_validate_below and "test" not in given
     parts = divided(
         prepared,
         task,
@@ -223,7 +224,7 @@ def train_features(
     )
     learn = np.sort(np.concatenate([parts.train, parts.val]))  # heads need no tuning images
     bank.loose = np.intersect1d(bank.loose, learn)
-    learn = learn[[task.is_whole(used.samples[i].label) for i in learn]]
+    learn = learn[sure[learn]]
     tell(Stage("choosing a head"))
     with threadpool_limits(1):  # two threads of BLAS cost 20x the CPU of one on systems this small
         kind, chosen, trials = bank.choose(learn)
@@ -280,8 +281,7 @@ def train_features(
     is_told = chosen is not None and task.classes == used.classes  # else columns mean others
     probabilities = bank.probabilities(chosen, learn) if chosen is not None and is_told else None
     # Labels are looked at where they say a class: a parent beside its children is no mistake.
-    said = np.array([task.is_whole(sample.label) for sample in used.samples], dtype=bool)
-    rows = np.flatnonzero(said)
+    rows = np.flatnonzero(sure)
     some = probabilities if probabilities is None else probabilities[rows]
     checked = deeply_checked(prepared.only(rows), waist[rows], some, tell)
     prepared = replace(prepared, findings=checked.findings)

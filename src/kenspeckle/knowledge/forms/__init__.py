@@ -29,6 +29,13 @@ FORMS = Catalogue(
             {},
         ),
         "text": ("kenspeckle.knowledge.forms.text:Texts", "what a line may be", {}),
+        "frames": (
+            "kenspeckle.knowledge.forms.frames:Frames",
+            "in which order a clip's frames come",
+            {},
+        ),
+        "sums": ("kenspeckle.knowledge.forms.sums:Sums", "which readings add up", {}),
+        "weak": ("kenspeckle.knowledge.forms.weak:Weak", "labels for images without one", {}),
         "mirror": ("kenspeckle.knowledge.forms.mirror:Mirror", "what a mirrored image shows", {}),
     },
 )

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+
+from kenspeckle.knowledge.forms import FORMS
+from kenspeckle.knowledge.rules import Rules
 
 
 def test_a_file_is_begun_checked_and_kept(ken, photos, model, tmp_path):
@@ -142,3 +146,24 @@ def test_images_that_nobody_labelled_are_labelled_by_rules_and_never_measured_by
     report = json.loads((tmp_path / "runs" / "exp" / "report.json").read_text())
     assert report["measured"]["n"] == 20
     assert report["data"]["used"] == 28
+
+
+def test_each_example_of_a_begun_file_can_be_used(ken, photos, tmp_path):
+    ken("rules", "init", photos, "--quiet", cwd=tmp_path).went_well()
+    begun = (tmp_path / "rules.yaml").read_text()
+    plain = "".join(line for line in begun.splitlines(True) if not line.startswith("#"))
+    tags = "tags: [daylight, night, snow, street, field, headlights on, scratch, dent, hole]\n"
+    tags += "columns: {season: [summer, winter]}\nattributes: {has wings: {never: [cross]}, "
+    tags += "legs: {one of: [0, 4], values: {circle: 4, cross: 0}}}\n"
+    tried, names = [], "|".join(FORMS)
+    for block in begun.split("\n\n"):
+        lines = [line.removeprefix("# ") for line in block.splitlines() if line.startswith("#")]
+        starts = [i for i, line in enumerate(lines) if re.match(rf"({names}):", line)]
+        if not starts or lines[starts[0]].startswith("classes"):
+            continue
+        example = "\n".join(lines[starts[0] :]) + "\n"
+        section = example.split(":")[0]
+        others = "".join(x for x in tags.splitlines(True) if not x.startswith(section))
+        Rules.drafted(plain + others + example)
+        tried.append(section)
+    assert sorted(tried) == sorted(set(FORMS) - {"classes"})

@@ -272,6 +272,21 @@ ken-rules: 1
 # priors:
 #   - {{column: region, value: antarctica, {one}: x20, {other}: x0.01}}
 
-# What a mirrored image shows:
-# mirror: {{{one}: {other}, direction matters: [{one}]}}
+# What a line of characters may be, and which check digit it ends in:
+# text:
+#   plate: {{pattern: '[A-Z]{{3}}-[0-9]{{4}}'}}
+#   serial: {{pattern: '[0-9]{{8}}', check: luhn}}
+
+# In which order the frames of a clip come:
+# frames: {{order: [{one}, {other}], lasts at least: {{{one}: 5 frames}}}}
+
+# Numbers in one picture that add up:
+# sums: [{{total: left + right}}]
+
+# Labels for images that have none; these are learned from, and never measured by:
+# weak:
+#   - {{if file name contains: one, then: {one}, trust: 0.9}}
+
+# What a mirrored image shows; `direction matters: [{one}]` where that is nothing known:
+# mirror: {{{one}: {other}}}
 """

@@ -103,6 +103,10 @@ def test_a_run_obeys_rules_and_learns_from_images_that_show_only_a_parent(ken, d
     assert answer["probabilities"]["circle"] < 1e-6
     assert answer["rules"]["rules"][0]["words"] == "if wall then not circle"
     assert "no column 'season'" in ken(*asked, "--side", "season=winter").refused(2)
+    sure = json.loads(ken(*asked, "--conf", "0.999", "--json").went_well())[0]
+    assert sure["label"] in (None, "circle", "closed")
+    told = json.loads(ken(*asked, "--side", "class=open", "--json").went_well())[0]
+    assert next(iter(told["probabilities"])) == "cross"
     seen = ken("val", shapes, "--model", run / "weights" / "best.ken", "--json", "--quiet")
     assert json.loads(seen.went_well())["measured"]["n"] == 30
 
@@ -143,6 +147,11 @@ def test_images_that_nobody_labelled_are_labelled_by_rules_and_never_measured_by
     )
     said = ken("train", shapes, "--rules", rules, "--project", tmp_path / "runs").went_well()
     assert "8 images are labelled by weak rules alone" in said
+    with rules.open("a") as file:
+        file.write("priors: [{column: knid, value: edged, square: x3}]\n")
+    checked = ken("rules", "check", rules, shapes, "--quiet")
+    assert checked.code == 3
+    assert "E501 The table of the images has no column 'knid', did you mean 'kind'?" in checked.out
     report = json.loads((tmp_path / "runs" / "exp" / "report.json").read_text())
     assert report["measured"]["n"] == 20
     assert report["data"]["used"] == 28

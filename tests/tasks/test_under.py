@@ -10,6 +10,7 @@ import torch
 from kenspeckle.answer import Answer
 from kenspeckle.errors import DataError, UsageError
 from kenspeckle.knowledge.beside import Beside
+from kenspeckle.knowledge.explained import lines_of
 from kenspeckle.knowledge.rules import Rules
 from kenspeckle.tasks.classify import Classify
 from kenspeckle.tasks.detect import Detect
@@ -236,3 +237,33 @@ def test_readers_that_take_no_rules_are_refused():
         Read(("A",)).under(Rules.parse("tags: [a]"), {})
     with pytest.raises(UsageError, match="characters that the model knows: xy"):
         Read(("x", "y")).under(Rules.parse(PLATES), {})
+
+
+ANIMALS = """classes: {animal: {pet: [cat, dog], wild: [fox]}, vehicle: [car]}
+attributes: {has wheels: {always: [car], never: [animal]}, has collar: {never: [fox, car]}}
+"""
+BEASTS = ("car", "cat", "dog", "fox")
+
+
+def test_what_a_person_sees_in_an_image_is_obeyed_and_told():
+    alone, answer = said(Classify(BEASTS), ANIMALS, [3.0, 1.0, 0.5, 2.0], {"has wheels": "no"})
+    assert (alone.label, answer.label) == ("car", "fox")
+    assert answer.rules["rules"][-1]["name"] == "told"
+    lines = lines_of(answer.rules)
+    assert "rule    told has wheels is no (beside the image)" in lines
+    _, answer = said(Classify(BEASTS), ANIMALS, [3.0, 1.0, 0.5, 2.0], {"has collar": "yes"})
+    assert answer.label == "cat"
+    _, answer = said(Classify(BEASTS), ANIMALS, [3.0, 1.0, 0.5, 2.0], {"class": "pet"})
+    assert answer.label == "cat"
+    with pytest.raises(DataError, match="'has wheels' has no value 'maybe'"):
+        said(Classify(BEASTS), ANIMALS, [3.0, 1.0, 0.5, 2.0], {"has wheels": "maybe"})
+
+
+def test_an_answer_says_how_sure_its_kinds_are_the_innermost_first():
+    _, answer = said(Classify(BEASTS), ANIMALS, [0.0, 1.0, 0.9, 0.2])
+    p = answer.probabilities
+    assert answer.label == "cat"
+    assert answer.rules["kinds"] == pytest.approx(
+        {"pet": p["cat"] + p["dog"], "animal": p["cat"] + p["dog"] + p["fox"]}, abs=1e-6
+    )
+    assert list(answer.rules["kinds"]) == ["pet", "animal"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from kenspeckle.errors import UsageError
+from kenspeckle.knowledge.formulas import Is
 from kenspeckle.words import percent
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Explanation:
         permitted: p_net(hard rules): what the network believes in all that is permitted.
         own: what the network alone would say, where it differs: name -> value.
         price: nats by which the answer is less likely to the network than its own.
-        rules: those that its own answer breaks.
+        rules: those that its own answer breaks; where it breaks none by itself, those that
+            together exclude it.
         next: the runner-up and its probability, or None.
         algorithms: how it was reckoned.
         file: where the rules stand.
@@ -82,7 +84,7 @@ def lines_of(why: Mapping[str, Any]) -> list[str]:
         said.append(f"alone   the network would say {_said(why['own'])}")
     for rule in why["rules"]:
         kind = "" if rule["strength"] is None else f", strength {rule['strength']:g}"
-        place = f"{why['file']}:{rule['line']}{kind}"
+        place = f"{why['file']}:{rule['line']}{kind}" if rule["line"] else "beside the image"
         said.append(f"rule    {rule['name']} {rule['words']} ({place})")
         if rule["without"] is not None:
             said.append(f"        without it: {_said(rule['without'])}")
@@ -115,7 +117,7 @@ def explained(compiled: Compiled, logits: Tensor, told: Told | None = None) -> E
             rule.strength,
             _without(compiled, number, one, told, best) if at < MOST_RULES else None,
         )
-        for at, number in enumerate(best.broken)
+        for at, number in enumerate(best.broken or _forcing(compiled, best, told))
         for rule in (rules[number],)
     ]
     return Explanation(
@@ -132,6 +134,28 @@ def explained(compiled: Compiled, logits: Tensor, told: Told | None = None) -> E
         algorithms=compiled.algorithms(beside),
         file=compiled.rules.file,
     )
+
+
+def _forcing(compiled: Compiled, best: Decoded, told: Told | None) -> list[int]:
+    """The smallest set of hard rules that together exclude the network's own answer.
+
+    None of them need be broken by it alone: `car` breaks neither `car has wheels` nor a person's
+    `no wheels`.
+    """
+    if best.own == best.values:
+        return []
+    from kenspeckle.knowledge.proof import Proof  # which reads rules, as this file's users do
+
+    rules = compiled.rules
+    said = []
+    for name, value in [*best.own.items(), *((n, v) for n, v in (told or {}).items() if v)]:
+        number = rules.number[name]
+        said.append(Is(number, frozenset({rules.choices[number].values.index(value)})))
+    proof = Proof(rules)
+    try:
+        return proof.core(*said)
+    finally:
+        proof.close()
 
 
 def without_rule(compiled: Compiled, number: int) -> Compiled:

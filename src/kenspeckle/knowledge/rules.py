@@ -37,6 +37,7 @@ from kenspeckle.knowledge.source import SourceError, Table, Text, read
 
 VERSION = "1"
 HEAD = "ken-rules"
+TOLD = "told"  # the name of what a person says of one image
 MOST_CIRCLES = 10  # that are told
 MOST_STEPS = 10  # of each
 
@@ -214,6 +215,33 @@ class Rules:
             values |= formula.values
         every = frozenset(range(len(self.choices[number].values)))
         return Is(number, frozenset(values) if wanted else every - values)
+
+    def with_told(self, told: Mapping[str, str]) -> Rules:
+        """The same, and that something is known of one image: a person looked.
+
+        Args:
+            told: name of an attribute or tag -> its value, or `class` -> what a label may say.
+
+        Raises:
+            DataError: there is no such value.
+        """
+        found = []
+        for name, value in told.items():
+            number = self.number[name]
+            formula: Formula
+            if number == CLASS:
+                formula = self.said(value)
+            else:
+                values = self.choices[number].values
+                if value not in values:
+                    raise DataError(
+                        f"'{name}' has no value '{value}'{hint(value, values)} It has: "
+                        f"{', '.join(values)}."
+                    )
+                formula = Is(number, frozenset({values.index(value)}))
+            found.append(Rule(TOLD, Place(0, 0), f"{name} is {value}", formula, form=TOLD))
+        clauses = [tuple(clauses_of(rule.formula, self.choices)) for rule in found]
+        return replace(self, rules=(*self.rules, *found), clauses=(*self.clauses, *clauses))
 
     def compile(self, outputs: Sequence[str] | None = None) -> Compiled:
         """The distribution over answers, for logits that stand for these names.

@@ -25,5 +25,6 @@ RULED = Catalogue(
     {
         "classify": ("kenspeckle.tasks.ruled:RuledClassify", "one of the leaves of a file", {}),
         "tag": ("kenspeckle.tasks.ruled_tag:RuledTag", "labels that may stand together", {}),
+        "read": ("kenspeckle.tasks.ruled_read:RuledRead", "lines that a text permits", {}),
     },
 )

@@ -87,6 +87,9 @@ class Task(ABC, Generic[Net]):
     says_where: ClassVar[bool] = False
     """Whether an answer has places: what stands where in the image."""
 
+    learns_unlabelled: ClassVar[bool] = False
+    """Whether samples without a label teach something, since rules say what they may be."""
+
     judges: ClassVar[bool] = True
     """Whether an answer can be right or wrong; else its images are measured, not its words."""
 

@@ -42,10 +42,12 @@ class NamesUnder(Under):
     Args:
         task: of the model.
         rules: a file that names its classes or tags.
-        side: what is told beside all images: column -> value.
+        side: what is told beside all images: column -> value; or what a person sees: attribute or
+            tag -> value, `class` -> a kind.
 
     Raises:
         UsageError: the model has a class that the rules do not know, or a column is not known.
+        DataError: something has no such value.
     """
 
     task: Classify | Tag
@@ -60,15 +62,17 @@ class NamesUnder(Under):
                 )
         columns = [rules.choices[i].name for i in rules.known]
         with_priors = [prior.column for prior in rules.priors]
+        seen = [name for name in rules.number if name not in columns]
         for name in side:
-            if name not in columns and name not in with_priors:
+            if name not in (*columns, *with_priors, *seen):
                 raise UsageError(
                     f"The rules know no column '{name}'{hint(name, [*columns, *with_priors])} "
                     "Declare it under `columns:` with its values."
                 )
         self.task = task
         self.side = {name: value for name, value in side.items() if name in columns}
-        self.compiled: Compiled = task.distribution(rules)
+        told = {name: value for name, value in side.items() if name in seen}
+        self.compiled: Compiled = task.distribution(rules.with_told(told) if told else rules)
 
     @staticmethod
     @abstractmethod
@@ -175,8 +179,19 @@ class ClassesUnder(NamesUnder):
             probabilities=likely,
             words=words,
             unknown=unknown,
-            rules=why.as_dict(),
+            rules={**why.as_dict(), "kinds": self._kinds(label or said, p)},
         )
+
+    def _kinds(self, name: str, p: Mapping[str, float]) -> dict[str, float]:
+        """The kinds that a class belongs to, the innermost first, each with its probability."""
+        rules = self.compiled.rules
+        leaf = rules.leaves.index(name)
+        above = [(len(own), kind) for kind, own in rules.below.items() if leaf in own]
+        return {
+            kind: sum(p[rules.leaves[i]] for i in rules.below[kind])
+            for count, kind in sorted(above)
+            if kind != name
+        }
 
     def _by_cost(self, marginals: Tensor, words: str) -> tuple[str | None, str]:
         """The class that costs least on average, and why it is not the likeliest one."""

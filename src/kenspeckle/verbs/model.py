@@ -65,6 +65,11 @@ class Model:
     def _fast(self) -> nn.Module:
         return for_inference(self.network)
 
+    @cached_property
+    def _own_rules(self) -> Under | None:
+        """What it was trained under."""
+        return None if self.task.rules is None else self.task.under(self.task.rules, {})
+
     @property
     def reads(self) -> Reads:
         """What one sample is: an image, a sequence, a clip or the first string of a pair."""
@@ -136,6 +141,7 @@ class Model:
             batch = self.reading.together(given)
             outputs, vectors = self._run(batch)
             paths, sizes = [samples[i].path for i in read], [one.size for one in given]
+            under = under or self._own_rules
             if under is None:
                 told = self.task.decode(outputs, paths, sizes)
             else:

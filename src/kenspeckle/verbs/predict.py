@@ -12,6 +12,7 @@ from kenspeckle.errors import UsageError
 from kenspeckle.tasks.classify import say
 from kenspeckle.verbs.model import PIECE, Model
 from kenspeckle.verbs.progress import Stage, Tell, quiet
+from kenspeckle.words import percent
 
 if TYPE_CHECKING:
     from kenspeckle.tasks.under import Under
@@ -33,7 +34,8 @@ def predict(
     Args:
         images: files, folders and archives; for a model that learned from pairs of strings,
             strings, or text files with a string a line.
-        conf: answers with a lower probability claim no class, in [0, 1].
+        conf: answers with a lower probability claim no class, in [0, 1]; under rules the innermost
+            kind with at least that probability, if there is one.
         rules: a rules file that every answer keeps.
         side: what is told beside the images: column of the rules -> value.
 
@@ -80,5 +82,11 @@ def rules_for(model: Model, rules: Path | None, side: Mapping[str, str] | None) 
 def _unsure(answer: Answer, conf: float) -> Answer:
     if answer.label is None or answer.probability >= conf:
         return answer
+    for kind, p in (answer.rules or {}).get("kinds", {}).items():
+        if p >= conf:
+            words = (
+                f"{kind} ({percent(p)}), of which kind is less sure: {say(answer.probabilities)}"
+            )
+            return replace(answer, label=kind, words=words)
     words = f"not sure enough (below {100 * conf:.0f} %): {say(answer.probabilities)}"
     return replace(answer, label=None, words=words)

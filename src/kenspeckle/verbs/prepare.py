@@ -145,12 +145,18 @@ def look(
 
 
 def prepare(
-    dataset: Dataset, fit: Fit, tell: Tell = quiet, *, usable_only: bool = True
+    dataset: Dataset,
+    fit: Fit,
+    tell: Tell = quiet,
+    *,
+    usable_only: bool = True,
+    unlabelled: bool = False,
 ) -> Prepared:
     """Read, check and group the samples of a dataset.
 
     Args:
         fit: how images become squares; sequences and strings have no use for it.
+        unlabelled: samples without a label are used too.
         usable_only: refuse where no image can be used; else hand back the findings alone.
 
     Raises:
@@ -177,11 +183,15 @@ def prepare(
         )
     findings = run_checks(dataset, evidence) if reading.has_checks else []
     left_out = {path for finding in findings if finding.excluded for path in finding.paths}
+    if unlabelled:
+        without = {sample.path for sample in dataset.samples if sample.label is None}
+        findings = [finding for finding in findings if set(finding.paths) != without]
+        left_out -= without
     usable = [
         i
         for i, row in enumerate(decoded.rows)
         if dataset.samples[row].path not in left_out
-        and (dataset.samples[row].label is not None or dataset.means == "nothing")
+        and (dataset.samples[row].label is not None or dataset.means == "nothing" or unlabelled)
     ]
     if not usable and usable_only:
         # what left images out says more than what is merely grave

@@ -11,7 +11,7 @@ from typing import Any
 from kenspeckle.data.dataset import Dataset, Sample, class_list, tags_in
 from kenspeckle.errors import UsageError
 from kenspeckle.knowledge.formulas import NO, YES, Is
-from kenspeckle.knowledge.names import CLASS, hint
+from kenspeckle.knowledge.names import CLASS, hint, some
 from kenspeckle.knowledge.problems import Place, Problem, RulesError
 from kenspeckle.knowledge.proof import Proof
 from kenspeckle.knowledge.rules import Rules
@@ -19,7 +19,7 @@ from kenspeckle.verbs.prepare import look
 from kenspeckle.verbs.progress import Stage, Tell, quiet
 
 TRUSTED = 0.02  # share of labels that may break a hard rule before the rule is doubted
-TASKS = ("classify", "tag")
+TASKS = ("classify", "tag", "read")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def check_rules(
     if data is None:
         return Checked(rules, rules.warnings, {}, 0, ())
     if task not in TASKS:
-        raise UsageError(f"Rules speak of classes and tags; --task {task} has neither.")
+        raise UsageError(f"Rules speak of classes, tags and lines; --task {task} has none.")
     return held_against(rules, look(data, columns, tell, task=task), task)
 
 
@@ -133,7 +133,8 @@ def weakly_labelled(rules: Rules, dataset: Dataset, tell: Tell) -> tuple[Dataset
 
 def held_against(rules: Rules, dataset: Dataset, task: str) -> Checked:
     """What labels and rules do not agree on."""
-    problems = [*rules.warnings, *_strangers(rules, dataset, task)]
+    problems = [*rules.warnings, *_strangers(rules, dataset, task), *_lost(rules, dataset)]
+    problems += _no_texts(rules, dataset) if dataset.means == "text" else []
     broken = _broken(rules, dataset, task)
     most = TRUSTED * len(dataset)
     doubted = tuple(number for number, paths in broken.items() if len(paths) > most)
@@ -165,6 +166,46 @@ def _strangers(rules: Rules, dataset: Dataset, task: str) -> list[Problem]:
             words = f"'{leaf}' has no images{near} Add some, or move it to `unseen`."
             found.append(Problem("E103", words, rules.places[leaf]))
     return found
+
+
+def _lost(rules: Rules, dataset: Dataset) -> list[Problem]:
+    """E501: columns that the file speaks of and the table of the images does not have."""
+    known = {name for sample in dataset.samples for name in sample.facts}
+    if not known:
+        return []  # no table: what is known is told with --side
+    asked = {rules.choices[n].name: rules.places[rules.choices[n].name] for n in rules.known}
+    asked |= {prior.column: prior.place for prior in rules.priors}
+    asked |= {rule.column: rule.place for rule in rules.weak if rule.column}
+    return [
+        Problem(
+            "E501",
+            f"The table of the images has no column '{name}'{hint(name, known)} Name its column "
+            f"so, or take this out; it has: {some(sorted(known))}.",
+            place,
+        )
+        for name, place in asked.items()
+        if name not in known
+    ]
+
+
+def _no_texts(rules: Rules, dataset: Dataset) -> list[Problem]:
+    """Lines that are told and that no text permits: W601, and E304 where they are over 2 %."""
+    lines = {s.path: s.label for s in dataset.samples if s.label is not None}
+    if not rules.texts or not lines:
+        return []
+    alphabet = sorted(set("".join(lines.values())))
+    automata = [text.automaton(alphabet) for text in rules.texts]
+    wrong = [path for path, line in lines.items() if not any(a.accepts(line) for a in automata)]
+    if not wrong:
+        return []
+    words = (
+        f"{len(wrong)} of {len(lines)} lines are none of the texts, such as "
+        f"'{lines[wrong[0]]}' ({wrong[0]})."
+    )
+    if len(wrong) <= TRUSTED * len(lines):
+        return [Problem("W601", words, rules.texts[0].place)]
+    words += f" Over {100 * TRUSTED:.0f} %: mend the pattern or the lines."
+    return [Problem("E304", words, rules.texts[0].place)]
 
 
 def _broken(rules: Rules, dataset: Dataset, task: str) -> dict[int, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from kenspeckle.data.checks import write_issues
 from kenspeckle.data.split import read_split
 from kenspeckle.errors import KenError
 from kenspeckle.recipe import Recipe
-from kenspeckle.tasks import TASKS
+from kenspeckle.tasks import RULED, TASKS
 from kenspeckle.tasks.task import Task
 from kenspeckle.verbs.loop_outcome import noun
 from kenspeckle.verbs.model import Model
@@ -154,7 +154,9 @@ def _prepared(source: Source, recipe: Recipe, tell: Tell) -> tuple[Prepared, Rec
         rules = obeyed(source.rules, dataset, recipe.task, tell)
         dataset, weak = weakly_labelled(rules, dataset, tell)
     recipe = suited(recipe, dataset)
-    prepared = with_split(prepare(dataset, fit_of(recipe), tell), source.split)
+    unlabelled = rules is not None and RULED.load(recipe.task).learns_unlabelled
+    prepared = prepare(dataset, fit_of(recipe), tell, unlabelled=unlabelled)
+    prepared = with_split(prepared, source.split)
     prepared = replace(prepared, rules=rules, weak=weak)
     for finding in prepared.findings:
         tell(Stage("checking", words=f"{finding.severity}: {finding.words}"))

@@ -114,6 +114,8 @@ class Bundle:
             )
         except TypeError as error:
             raise BundleError(f"The model file's settings do not fit its task: {error}.") from None
+        if task.rules is not None and task.classes != config.classes:
+            raise BundleError("The model file's rules and its classes do not fit together.")
         if task.compares:
             task.remember(config.labels, self.vectors.float().numpy(), config.paths)
         return task

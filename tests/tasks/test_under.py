@@ -267,3 +267,24 @@ def test_an_answer_says_how_sure_its_kinds_are_the_innermost_first():
         {"pet": p["cat"] + p["dog"], "animal": p["cat"] + p["dog"] + p["fox"]}, abs=1e-6
     )
     assert list(answer.rules["kinds"]) == ["pet", "animal"]
+
+
+def test_columns_of_each_image_are_known_beside_what_is_told_of_all():
+    text = SEASONS + "priors:\n  - {column: place, value: pole, snowman: x50}\n"
+    task = Classify(CLASSES)
+    outputs = torch.tensor([[1.0, 0.0, 1.5]] * 3)
+    alone = task.decode(outputs, list("abc"))
+    facts = [{"season": "summer", "other": "x"}, {"season": "winter"}, {"place": "pole"}]
+    answers = task.under(Rules.parse(text), {}).answers(
+        torch.nn.Identity(), outputs, outputs, alone, facts
+    )
+    assert [answer.label for answer in answers] == ["cat", "snowman", "snowman"]
+    assert answers[2].probability > answers[1].probability
+    answers = task.under(Rules.parse(text), {"season": "summer"}).answers(
+        torch.nn.Identity(), outputs, outputs, alone, facts
+    )
+    assert [answer.label for answer in answers] == ["cat", "cat", "cat"]
+    with pytest.raises(DataError, match="no value 'autumn'"):
+        task.under(Rules.parse(text), {}).answers(
+            torch.nn.Identity(), outputs, outputs, alone, [{"season": "autumn"}] * 3
+        )

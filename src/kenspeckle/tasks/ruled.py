@@ -205,7 +205,7 @@ class RuledClassify(Classify):
     ) -> list[Answer]:
         """One answer a row of logits (B, D), which keeps the rules."""
         alone = self.alone(outputs, paths)
-        return self.under(self.rules, {}).answers(self.compiled, outputs, outputs, alone)
+        return self.own_rules.answers(self.compiled, outputs, outputs, alone)
 
     def calibrate(self, logits: Floats, targets: Ints) -> None:
         """Set both temperatures from held-out logits (N, D)."""

@@ -253,6 +253,12 @@ class Task(ABC, Generic[Net]):
             "things."
         )
 
+    @property
+    def own_rules(self) -> Under:
+        """Its rules, with what is told of no image but in its own columns."""
+        assert self.rules is not None
+        return self.under(self.rules, {})
+
     def alone(
         self, outputs: Tensor, paths: Sequence[str], sizes: Sizes | None = None
     ) -> list[Answer]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from kenspeckle.answer import Answer
+from kenspeckle.data.dataset import Sample
 from kenspeckle.knowledge.explained import Explanation
+from kenspeckle.tasks.task import Sizes, Task
 
 
 class Under(ABC):
@@ -16,7 +19,12 @@ class Under(ABC):
 
     @abstractmethod
     def answers(
-        self, network: nn.Module, batch: Tensor, outputs: Tensor, alone: Sequence[Answer]
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        outputs: Tensor,
+        alone: Sequence[Answer],
+        facts: Sequence[Mapping[str, str]] | None = None,
     ) -> list[Answer]:
         """What is said under the rules, beside what was said without.
 
@@ -25,7 +33,30 @@ class Under(ABC):
             batch: what it sees.
             outputs: what it makes of that.
             alone: what its task says to these.
+            facts: of each, the columns of the table that names it.
         """
+
+
+def answered_under(
+    task: Task[Any],
+    network: nn.Module,
+    batch: Tensor,
+    outputs: Tensor,
+    samples: Sequence[Sample],
+    sizes: Sizes | None = None,
+    under: Under | None = None,
+) -> list[Answer]:
+    """What is said of samples: under the rules that are given, else those of the task, else none.
+
+    Args:
+        network, batch, outputs: as in `Under.answers`.
+    """
+    paths = [sample.path for sample in samples]
+    under = under or (None if task.rules is None else task.own_rules)
+    if under is None:
+        return task.decode(outputs, paths, sizes)
+    alone = task.alone(outputs, paths, sizes)
+    return under.answers(network, batch, outputs, alone, [sample.facts for sample in samples])
 
 
 def broken(why: Explanation) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -61,7 +61,12 @@ class LinesUnder(Under):
             )
 
     def answers(
-        self, network: nn.Module, batch: Tensor, outputs: Tensor, alone: Sequence[Answer]
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        outputs: Tensor,
+        alone: Sequence[Answer],
+        facts: Sequence[Mapping[str, str]] | None = None,
     ) -> list[Answer]:
         """As `Under.answers`."""
         with torch.inference_mode():

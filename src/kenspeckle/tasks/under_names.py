@@ -61,17 +61,17 @@ class NamesUnder(Under):
                     f"{hint(name, known)}"
                 )
         columns = [rules.choices[i].name for i in rules.known]
-        with_priors = [prior.column for prior in rules.priors]
+        self.told_columns = (*columns, *(prior.column for prior in rules.priors))
         seen = [name for name in rules.number if name not in columns]
         for name in side:
-            if name not in (*columns, *with_priors, *seen):
+            if name not in (*self.told_columns, *seen):
                 raise UsageError(
-                    f"The rules know no column '{name}'{hint(name, [*columns, *with_priors])} "
+                    f"The rules know no column '{name}'{hint(name, self.told_columns)} "
                     "Declare it under `columns:` with its values."
                 )
         self.task = task
-        self.side = {name: value for name, value in side.items() if name in columns}
-        told = {name: value for name, value in side.items() if name in seen}
+        self.side = {name: value for name, value in side.items() if name in self.told_columns}
+        told = {name: value for name, value in side.items() if name not in self.told_columns}
         self.compiled: Compiled = task.distribution(rules.with_told(told) if told else rules)
 
     @staticmethod
@@ -80,33 +80,51 @@ class NamesUnder(Under):
         """The section of the file that names what such a model says, and the names."""
 
     @abstractmethod
-    def logits(self, outputs: Tensor) -> Tensor:
-        """(B, D) what the answer is decoded from; what no rule touches is said as before."""
+    def logits(self, outputs: Tensor, told: Sequence[Told]) -> Tensor:
+        """(B, D) what the answer is decoded from; what no rule touches is said as before.
+
+        Args:
+            told: of each image, as `told` returns.
+        """
 
     @abstractmethod
     def said(self, values: Mapping[str, str]) -> str:
         """Values of a decoded answer -> the label that they stand for."""
 
     @abstractmethod
-    def _answer(self, alone: Answer, marginals: Tensor, why: Explanation) -> Answer:
+    def _answer(self, alone: Answer, marginals: Tensor, why: Explanation, told: Told) -> Answer:
         """What is said of one image."""
 
-    def odds(self, outputs: Tensor) -> Tensor:
+    def odds(self, outputs: Tensor, told: Sequence[Told]) -> Tensor:
         """(B, D) what the network believes together with what priors say of it, float64."""
         return self.task.heard(outputs)
 
+    def told(self, facts: Sequence[Mapping[str, str]]) -> list[Told]:
+        """What is known of each image: its own columns, and what was told of all."""
+        own = ({n: row[n] for n in self.told_columns if n in row} for row in facts)
+        return [{**row, **self.side} for row in own]
+
     def answers(
-        self, network: nn.Module, batch: Tensor, outputs: Tensor, alone: Sequence[Answer]
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        outputs: Tensor,
+        alone: Sequence[Answer],
+        facts: Sequence[Mapping[str, str]] | None = None,
     ) -> list[Answer]:
-        """As `Under.answers`, of raw outputs (B, D)."""
-        told = [self.side] * len(outputs)
-        marginals = self.compiled.marginals(self.odds(outputs).float(), told)
+        """As `Under.answers`, of raw outputs (B, D).
+
+        Raises:
+            DataError: a column of an image has a value that the rules do not know.
+        """
+        told = self.told([{}] * len(outputs) if facts is None else facts)
+        marginals = self.compiled.marginals(self.odds(outputs, told).float(), told)
         heard = self.task.heard(outputs).float()
         permitted = self.compiled.log_permitted(heard, told).exp().tolist()
         found = []
-        for at, one in enumerate(self.logits(outputs).float()):
-            why = replace(self.compiled.explain(one, self.side), permitted=permitted[at])
-            found.append(self._answer(alone[at], marginals[at], why))
+        for at, one in enumerate(self.logits(outputs, told).float()):
+            why = replace(self.compiled.explain(one, told[at]), permitted=permitted[at])
+            found.append(self._answer(alone[at], marginals[at], why, told[at]))
         return found
 
 
@@ -121,9 +139,9 @@ class ClassesUnder(NamesUnder):
 
     def __init__(self, task: Classify, rules: Rules, side: Told) -> None:
         super().__init__(task, rules, side)
-        self.factors, self.prior_words = _factors(rules, self.compiled.outputs, side)
         self.costs = cost_matrix(rules.costs, len(rules.leaves)) if rules.costs else None
-        self.possible = self._possible() if self.costs is not None else None
+        self._priors: dict[tuple[str, ...], tuple[Tensor, dict[str, str]]] = {}
+        self._prior(self.side)  # what is told of all images is checked before any
         # Attributes that are heard may each be as unsure as the class.
         self.least = LEAST ** len(self.compiled.columns)
 
@@ -132,25 +150,33 @@ class ClassesUnder(NamesUnder):
         """The leaves."""
         return "classes", rules.leaves
 
-    def logits(self, outputs: Tensor) -> Tensor:
+    def logits(self, outputs: Tensor, told: Sequence[Told]) -> Tensor:
         """Log p of classes times their priors."""
-        return self.odds(outputs)
+        return self.odds(outputs, told)
 
-    def odds(self, outputs: Tensor) -> Tensor:
+    def odds(self, outputs: Tensor, told: Sequence[Told]) -> Tensor:
         """The same."""
-        return super().odds(outputs) + self.factors
+        return super().odds(outputs, told) + torch.stack([self._prior(one)[0] for one in told])
+
+    def _prior(self, told: Told) -> tuple[Tensor, dict[str, str]]:
+        """Log factors of what is known of one image, and in words."""
+        rules = self.compiled.rules
+        key = tuple(told.get(prior.column, "") for prior in rules.priors)
+        if key not in self._priors:
+            self._priors[key] = _factors(rules, self.compiled.outputs, told)
+        return self._priors[key]
 
     def said(self, values: Mapping[str, str]) -> str:
         """The class."""
         return values["class"]
 
-    def _possible(self) -> NDArray[np.bool_]:
+    def _possible(self, told: Told) -> NDArray[np.bool_]:
         """(L,) which leaves the rules permit beside what is told."""
         leaves = self.compiled.rules.leaves
         seen = self.compiled.observed([{"class": leaf} for leaf in leaves])
-        return ~self.compiled.contradicts(seen, [self.side] * len(leaves)).numpy()
+        return ~self.compiled.contradicts(seen, [told] * len(leaves)).numpy()
 
-    def _answer(self, alone: Answer, marginals: Tensor, why: Explanation) -> Answer:
+    def _answer(self, alone: Answer, marginals: Tensor, why: Explanation, told: Told) -> Answer:
         leaves = self.compiled.rules.leaves
         start = self.compiled.offsets[CLASS]
         p = dict(zip(leaves, marginals[start : start + len(leaves)].tolist(), strict=True))
@@ -160,13 +186,13 @@ class ClassesUnder(NamesUnder):
         likely = {said: likely[said], **likely}
         words = say(likely)
         if self.costs is not None:
-            label, words = self._by_cost(marginals, words)
+            label, words = self._by_cost(marginals, words, told)
         if label is not None:
             likely = {label: likely[label], **likely}
-        changed = [name for name in (said, alone.label) if name in self.prior_words]
+        prior = self._prior(told)[1]
+        changed = [prior[name] for name in (said, str(alone.label)) if name in prior]
         if changed and said != alone.label:
-            told = " and ".join(self.prior_words[str(name)] for name in changed)
-            words += f"; alone it would say {alone.words}, but {told}"
+            words += f"; alone it would say {alone.words}, but {' and '.join(changed)}"
         unknown = why.permitted < self.least
         if unknown:
             share = percent(why.permitted)
@@ -193,22 +219,19 @@ class ClassesUnder(NamesUnder):
             if kind != name
         }
 
-    def _by_cost(self, marginals: Tensor, words: str) -> tuple[str | None, str]:
+    def _by_cost(self, marginals: Tensor, words: str, told: Told) -> tuple[str | None, str]:
         """The class that costs least on average, and why it is not the likeliest one."""
         leaves = self.compiled.rules.leaves
         start = self.compiled.offsets[CLASS]
         assert self.costs is not None
-        assert self.possible is not None
-        p = marginals[start : start + len(leaves)].double().numpy() * self.possible
+        p = marginals[start : start + len(leaves)].double().numpy() * self._possible(told)
         chosen = cheapest(p, self.costs)
         if chosen.leaf == int(p.argmax()):
             return leaves[chosen.leaf], words
         least, other = f"{chosen.cost:.2g}", f"{chosen.of_likeliest:.2g}"
         if chosen.leaf is None:
-            told = (
-                f"unsure, a person should look: that costs {least}, the answer {other} on average"
-            )
-            return None, f"{told} ({words})"
+            why = f"unsure, a person should look: that costs {least}, the answer {other} on average"
+            return None, f"{why} ({words})"
         said = f"{leaves[chosen.leaf]} ({percent(float(p[chosen.leaf]))})"
         return leaves[chosen.leaf], f"{said}, which costs {least} on average; {words} costs {other}"
 
@@ -223,16 +246,16 @@ class TagsUnder(NamesUnder):
         """Tags and plain attributes."""
         return "tags", [choice.name for choice in rules.choices if choice.is_plain]
 
-    def logits(self, outputs: Tensor) -> Tensor:
+    def logits(self, outputs: Tensor, told: Sequence[Told]) -> Tensor:
         """Log odds of tags beside those of their thresholds."""
         limits = torch.tensor(self.task.thresholds).double().clamp(1e-6, 1 - 1e-6)
-        return self.odds(outputs) - limits.logit()
+        return self.odds(outputs, told) - limits.logit()
 
     def said(self, values: Mapping[str, str]) -> str:
         """The tags that are so."""
         return joined_tags(name for name in self.task.classes if values[name] == "yes")
 
-    def _answer(self, alone: Answer, marginals: Tensor, why: Explanation) -> Answer:
+    def _answer(self, alone: Answer, marginals: Tensor, why: Explanation, told: Told) -> Answer:
         rules, offsets = self.compiled.rules, self.compiled.offsets
         p = {name: float(marginals[offsets[rules.number[name]] + 1]) for name in self.task.classes}
         likely = dict(sorted(p.items(), key=lambda item: -item[1]))
@@ -250,7 +273,7 @@ class TagsUnder(NamesUnder):
         )
 
 
-def _factors(rules: Rules, outputs: Sequence[str], side: Told) -> tuple[Tensor, dict[str, str]]:
+def _factors(rules: Rules, outputs: Sequence[str], told: Told) -> tuple[Tensor, dict[str, str]]:
     """(D,) log of how much likelier what is told makes each class, and that of each in words.
 
     Raises:
@@ -259,7 +282,7 @@ def _factors(rules: Rules, outputs: Sequence[str], side: Told) -> tuple[Tensor, 
     found = torch.zeros(len(outputs))
     words: dict[str, str] = {}
     for prior in rules.priors:
-        value = side.get(prior.column, "")
+        value = told.get(prior.column, "")
         if not value:
             continue
         if value not in prior.factors and prior.is_whole:
@@ -271,6 +294,8 @@ def _factors(rules: Rules, outputs: Sequence[str], side: Told) -> tuple[Tensor, 
             name = rules.leaves[leaf]
             if name in outputs:
                 found[outputs.index(name)] += math.log(max(factor, LEAST_FACTOR))
-                told = f"is {factor:g} times as likely where {prior.column} is {value}"
-                words[name] = f"{words[name]}, and {told}" if name in words else f"{name} {told}"
+                likely = f"is {factor:g} times as likely where {prior.column} is {value}"
+                words[name] = (
+                    f"{words[name]}, and {likely}" if name in words else f"{name} {likely}"
+                )
     return found, words

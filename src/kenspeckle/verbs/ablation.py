@@ -107,8 +107,8 @@ def try_rules(
     for start in range(0, len(samples), PIECE):
         outputs.append(model.outputs(samples[start : start + PIECE]))
         tell(Stage("answering", min(start + PIECE, len(samples)), len(samples)))
-    logits = under.logits(torch.cat(outputs))
-    told = [_told(under.compiled, sample) for sample in samples]
+    told = under.told([sample.facts for sample in samples])
+    logits = under.logits(torch.cat(outputs), told).float()
     answers = under.compiled.decode(logits, told)
     labels = [str(sample.label) for sample in samples]
     truth = labels if under.task.is_exclusive else [joined_tags(tags_in(one)) for one in labels]
@@ -158,11 +158,6 @@ def _worth(
         gain=bootstrap(lambda rows: float(gain[rows].mean()), len(gain), groups),
         spoiled_paths=tuple(samples[row].path for row in spoiled[:5]),
     )
-
-
-def _told(compiled: Compiled, sample: Sample) -> dict[str, str]:
-    names = [compiled.choices[number].name for number in compiled.rules.known]
-    return {name: sample.facts[name] for name in names if name in sample.facts}
 
 
 def _right(said: Sequence[str], truth: Sequence[str]) -> Bools:

@@ -18,6 +18,7 @@ from kenspeckle.models.vectors import unit
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks.generate import Generate
 from kenspeckle.tasks.task import ClassTask, Network, Task
+from kenspeckle.tasks.under import answered_under
 from kenspeckle.training.health import Diagnosis
 from kenspeckle.trust.unknown import Familiar, familiar_from
 from kenspeckle.verbs.examine import examine
@@ -117,8 +118,10 @@ def _classified(
         task.calibrate(val_outputs.numpy(), task.collate(labels).numpy())
         held_out = familiar.distances(val_vectors)
         familiar = familiar_from(unit(vectors), held_out, recipe.unknown_share)
-    answers = task.decode(outputs, [samples[i].path for i in parts.test])
-    again = task.decode(learned, [samples[i].path for i in chosen])
+    nothing = nn.Identity()  # classes and tags are said from outputs alone
+    tested, seen = [samples[i] for i in parts.test], [samples[i] for i in chosen]
+    answers = answered_under(task, nothing, outputs, outputs, tested)
+    again = answered_under(task, nothing, learned, learned, seen)
     return answers, again, familiar, test_vectors
 
 

@@ -23,6 +23,7 @@ from kenspeckle.errors import UnreadableImage, UsageError
 from kenspeckle.models.pretrained import imagenet_head, imagenet_names, make_backbone
 from kenspeckle.models.runtime import Precision, for_inference, forward
 from kenspeckle.tasks.task import ClassTask, Network, Task
+from kenspeckle.tasks.under import answered_under
 from kenspeckle.trust.explain import EXPLANATIONS
 from kenspeckle.trust.unknown import refuse_unknown
 from kenspeckle.verbs.readings import READINGS
@@ -68,7 +69,7 @@ class Model:
     @cached_property
     def _own_rules(self) -> Under | None:
         """What it was trained under."""
-        return None if self.task.rules is None else self.task.under(self.task.rules, {})
+        return None if self.task.rules is None else self.task.own_rules
 
     @property
     def reads(self) -> Reads:
@@ -140,13 +141,9 @@ class Model:
         if read:
             batch = self.reading.together(given)
             outputs, vectors = self._run(batch)
-            paths, sizes = [samples[i].path for i in read], [one.size for one in given]
-            under = under or self._own_rules
-            if under is None:
-                told = self.task.decode(outputs, paths, sizes)
-            else:
-                alone = self.task.alone(outputs, paths, sizes)
-                told = under.answers(self._fast, batch, outputs, alone)
+            some, sizes = [samples[i] for i in read], [one.size for one in given]
+            own = under or self._own_rules
+            told = answered_under(self.task, self._fast, batch, outputs, some, sizes, own)
             answers.update(zip(read, self._familiar(told, vectors), strict=True))
         return [answers[i] for i in range(len(samples))]
 

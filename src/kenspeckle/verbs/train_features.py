@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
+from torch import nn
 
 from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Chosen, Rows
+from kenspeckle.data.dataset import Sample
 from kenspeckle.data.split import folds
 from kenspeckle.errors import DataError
 from kenspeckle.files import cache_folder, sha256
@@ -25,6 +27,7 @@ from kenspeckle.models.vectors import unit
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks.ruled import RuledClassify
 from kenspeckle.tasks.task import ClassTask, Network
+from kenspeckle.tasks.under import answered_under
 from kenspeckle.training.bank import (
     Kind,
     Linear,
@@ -69,14 +72,14 @@ class Bank:
         recipe: Recipe,
         task: ClassTask,
         vectors: NDArray[np.float32],
-        labels: Sequence[str | None],
+        samples: Sequence[Sample],
         groups: Ints,
-        names: Sequence[str],
         widths: tuple[int, ...],
         whole: NDArray[np.bool_],
     ) -> None:
         self.recipe, self.task, self.vectors, self.widths = recipe, task, vectors, widths
-        self.groups, self.names = groups, names
+        self.groups, self.samples = groups, samples
+        labels, self.names = [s.label for s in samples], [s.path for s in samples]
         self.targets = task.collate(labels).long().numpy()
         self.strata = task.strata(labels)
         # What says less than a class is learned from beside any images that it is no copy of.
@@ -92,10 +95,8 @@ class Bank:
         widths: tuple[int, ...],
     ) -> Bank:
         """The bank on the vectors of prepared images."""
-        samples = prepared.used.samples
-        labels, names = [s.label for s in samples], [s.path for s in samples]
         whole = prepared.measures(task)
-        return cls(recipe, task, vectors, labels, prepared.groups, names, widths, whole)
+        return cls(recipe, task, vectors, prepared.used.samples, prepared.groups, widths, whole)
 
     def fit(self, kind: Kind, rows: Ints) -> Linear:
         """The head of that kind, fitted to the rows; under rules, to what leaves much open too."""
@@ -112,7 +113,8 @@ class Bank:
 
     def answers(self, logits: Floats, rows: Ints, task: ClassTask) -> list[Answer]:
         """What the task says to logits (M, K) of the rows."""
-        return task.decode(torch.from_numpy(logits), [self.names[i] for i in rows])
+        outputs, some = torch.from_numpy(logits), [self.samples[i] for i in rows]
+        return answered_under(task, nn.Identity(), outputs, outputs, some)
 
     def folds(self, rows: Ints, seed: int) -> Ints:
         """The fold of each of the rows, as in `data.split.folds`."""
@@ -372,7 +374,7 @@ def _nested(bank: Bank, rows: Ints, tell: Tell) -> list[Answer]:
     number = _fold_numbers(bank, rows)
     answers: dict[int, Answer] = {}
     if not number.any():  # one fold: nothing to learn from outside it
-        return bank.answers(np.zeros((len(rows), len(bank.task.classes))), rows, bank.task)
+        return bank.answers(np.zeros((len(rows), len(bank.task.outputs))), rows, bank.task)
     for fold in range(number.max() + 1):
         tell(Stage("cross-validating", fold, int(number.max()) + 1))
         inside, outside = rows[number == fold], rows[number != fold]

@@ -3,7 +3,7 @@
 | MNIST digits, labels are sums only | reach |
 |---|---|
 | 1 + 1 digit, 30 000 pairs, 10 seeds | >= 98.2 % of sums right, <= 60 CPU s a run |
-| 2 + 2 digits, 15 000 pairs | >= 96.8 % |
+| 2 + 2 digits, 15 000 pairs, shifted by up to 2 pixels while training | >= 96.8 % |
 | 1 + 1 digit, 3000 pairs, shifted by up to 2 pixels while training | >= 95.5 % |
 
 Pairs are made of the training images, each used once, in an order made of the seed; tests are made
@@ -34,7 +34,7 @@ SHIFT = 2  # pixels
 # row -> digits of a number, pairs, epochs, whether images are shifted, what to reach
 ROWS: dict[str, tuple[int, int, int, bool, float]] = {
     "1+1": (1, 30_000, 8, False, 0.982),
-    "2+2": (2, 15_000, 8, False, 0.968),
+    "2+2": (2, 15_000, 12, True, 0.968),  # 8 epochs without shifts: 96.66 % over ten seeds
     "1+1, 3000 pairs": (1, 3_000, 40, True, 0.955),
 }
 

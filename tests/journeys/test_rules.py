@@ -176,3 +176,43 @@ def test_each_example_of_a_begun_file_can_be_used(ken, photos, tmp_path):
         Rules.drafted(plain + others + example)
         tried.append(section)
     assert sorted(tried) == sorted(set(FORMS) - {"classes"})
+
+
+def test_what_would_end_badly_is_told_before_any_training(ken, drawn, tmp_path):
+    shapes = drawn(tmp_path / "shapes", circle=6, square=6)
+    rules = tmp_path / "rules.yaml"
+    started = ("train", shapes, "--rules", rules, "--project", tmp_path / "runs")
+    rules.write_text("tags: [night]\n")
+    assert "rules.yaml has no `classes`" in ken(*started).refused(2)
+    rules.write_text(
+        "classes: [circle, cross]\nattributes: {is round: {always: [circle], never: [cross]}}\n"
+        "unseen: {square: {is round: no}}\n"
+    )
+    assert "'square' is under `unseen` and has images to learn from" in ken(*started).err
+    rules.write_text("classes: {shape: [a, b], other: [c, d]}\n")
+    for old, new in (("circle", "shape"), ("square", "other")):
+        (shapes / old).rename(shapes / new)
+    assert "Nothing could be measured by what is there" in ken(*started).refused(3)
+    files = sorted(file.relative_to(shapes).as_posix() for file in shapes.rglob("*.png"))
+    rows = [f"{file},{'a' if i % 2 else 'c'},summer" for i, file in enumerate(files)]
+    table = shapes / "labels.csv"
+    table.write_text("\n".join(["file,label,season", *rows[:-1], rows[-1] + "y"]) + "\n")
+    rules.write_text("classes: [a, c]\ncolumns: {season: [summer, winter]}\n")
+    assert "E501 The table of the images has the value 'summery'" in ken(*started).refused(3)
+
+
+def test_images_that_their_owner_put_into_the_test_are_not_learned_from(ken, drawn, tmp_path):
+    parts = tmp_path / "parts"
+    drawn(parts / "train", circle=8, square=8)
+    drawn(parts / "test", seed=1, circle=4, square=4)
+    drawn(tmp_path / "more", seed=2, circle=3)
+    for part, number in (("train", 0), ("train", 1), ("test", 2)):
+        (parts / part / "shape").mkdir(exist_ok=True)
+        file = tmp_path / "more" / "circle" / f"circle{number}.png"
+        file.rename(parts / part / "shape" / file.name)
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("classes: {shape: [circle, square]}\n")
+    ken("train", parts, "--rules", rules, "--project", tmp_path / "runs").went_well()
+    report = json.loads((tmp_path / "runs" / "exp" / "report.json").read_text())
+    split = report["split"]
+    assert (split["train"], split["test"], split["left_out"]) == (18, 8, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -202,3 +203,28 @@ def test_tags_are_said_as_rules_permit_and_learned_as_before():
     (answer,) = again.decode(logits, ["x"])
     assert (again.alone(logits, ["x"])[0].label, answer.label) == ("day;night;snow", "day;snow")
     assert again.meant(answer) == "day;snow"
+
+
+def test_a_label_that_leaves_nothing_is_refused():
+    with pytest.raises(DataError, match="leaves nothing"):
+        task_of("classes: {thing: [a, b]}\n").collate(["!thing"])
+
+
+def test_what_many_attributes_leave_open_is_found_all_the_same():
+    said = ", ".join(f"a{i}: {{always: [cat], never: [car]}}" for i in range(160))
+    task = task_of(f"classes: {{animal: [cat, dog], other: [car]}}\nattributes: {{{said}}}\n")
+    left = task.left_open(task.collate(["animal"]))[0]
+    assert left[task._atoms].tolist() == [name in ("cat", "dog") for name in task.classes]
+
+
+def test_a_copy_that_sees_new_labels_leaves_the_first_as_it_was():
+    task = task_of(TREE)
+    other = copy.copy(task)
+    other.collate(["animal"])
+    assert task.left_open(task.collate(["vehicle", "animal"])).sum(1).tolist() == [2, 2]
+
+
+def test_nothing_is_heard_of_attributes_before_something_was_calibrated():
+    assert task_of(WHEELS).is_muted
+    seen = "attributes: {has wheels: {always: [car, bus], never: [animal]}}\n"
+    assert not task_of(f"{TREE}{seen}unseen: {{tram: {{has wheels: yes}}}}\n").is_muted

@@ -288,3 +288,11 @@ def test_columns_of_each_image_are_known_beside_what_is_told_of_all():
         task.under(Rules.parse(text), {}).answers(
             torch.nn.Identity(), outputs, outputs, alone, [{"season": "autumn"}] * 3
         )
+
+
+def test_a_column_of_priors_alone_does_not_disturb_the_reasons():
+    text = ANIMALS + "priors:\n  - {column: region, value: north, fox: x1.5}\n"
+    told = {"has wheels": "no", "region": "north"}
+    _, answer = said(Classify(BEASTS), text, [3.0, 1.0, 0.5, 2.0], told)
+    assert answer.label == "fox"
+    assert answer.rules["rules"][-1]["name"] == "told"

@@ -128,6 +128,10 @@ def _impossible(config: Config) -> str:
         "its widths are not numbers": all(type(w) is int and 0 < w < 1e6 for w in config.widths),
         "its settings are no settings": isinstance(config.settings, Mapping),
         "its temperature is not a positive number": _is_positive(settings.get("temperature", 1.0)),
+        "its rules are no rules": isinstance(settings.get("rules", {}), Mapping),
+        "its attributes' temperature is not a positive number": _is_positive(
+            settings.get("attribute_temperature", 1.0)
+        ),
         "its thresholds are not shares": _are_shares(
             settings.get("thresholds", [0.5] * len(config.classes)), len(config.classes)
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -202,18 +203,19 @@ class Compiled(nn.Module):
         flat = torch.zeros(len(seen), self.atoms, device=seen.device).masked_fill(~seen, REFUSED)
         return self._log_z(flat, told) <= REFUSED / 2
 
-    def possible(self, observed: Tensor, told: Sequence[Told] = ()) -> Tensor:
+    def possible(self, observed: Tensor) -> Tensor:
         """(B, atoms) bool: which values are left by what was seen of an image and the hard rules.
 
         What contradicts the rules keeps what was seen of it; nothing is found out of choices that
         have no logit.
         """
-        hard = self if self.hard is None else self.hard
+        hard = copy.deepcopy(self if self.hard is None else self.hard)
+        hard = hard.double()  # where one world among 2^1000 others still shows
         seen = observed.to(self.place.device)
-        flat = torch.zeros(len(seen), self.atoms, device=seen.device).masked_fill(~seen, REFUSED)
         with torch.enable_grad():
-            flat.requires_grad_()
-            log_z = hard._log_z(flat, told)
+            flat = torch.zeros(len(seen), self.atoms, device=seen.device).double()
+            flat = flat.masked_fill(~seen, REFUSED).requires_grad_()
+            log_z = hard._log_z(flat, ())
             (found,) = torch.autograd.grad(log_z.sum(), flat)
         left = found > 0
         for choice in self.silent:

@@ -148,7 +148,9 @@ def _forcing(compiled: Compiled, best: Decoded, told: Told | None) -> list[int]:
 
     rules = compiled.rules
     said = []
-    for name, value in [*best.own.items(), *((n, v) for n, v in (told or {}).items() if v)]:
+    known = {rules.choices[number].name for number in rules.known}
+    beside = ((n, v) for n, v in (told or {}).items() if v and n in known)
+    for name, value in [*best.own.items(), *beside]:
         number = rules.number[name]
         said.append(Is(number, frozenset({rules.choices[number].values.index(value)})))
     proof = Proof(rules)

@@ -214,7 +214,10 @@ class Rules:
             number = formula.choice
             values |= formula.values
         every = frozenset(range(len(self.choices[number].values)))
-        return Is(number, frozenset(values) if wanted else every - values)
+        left = frozenset(values) if wanted else every - values
+        if not left:
+            raise DataError(f"The label '{label}' leaves nothing that the image could show.")
+        return Is(number, left)
 
     def with_told(self, told: Mapping[str, str]) -> Rules:
         """The same, and that something is known of one image: a person looked.

@@ -47,7 +47,8 @@ class RuledClassify(Classify):
     Args:
         classes: ignored but for their order in a model file; the file's leaves are the classes.
         rules: as `Rules.kept` writes it.
-        attribute_temperature: what logits of attributes are divided by.
+        attribute_temperature: what logits of attributes are divided by; None mutes them until
+            something was calibrated, but where classes without images need them.
         (the others as in `Classify`)
     """
 
@@ -58,13 +59,15 @@ class RuledClassify(Classify):
         classes: Sequence[str] = (),
         *,
         rules: Mapping[str, Any],
-        attribute_temperature: float = 1.0,
+        attribute_temperature: float | None = None,
         **others: Any,
     ) -> None:
         self.rules = Rules.carried(rules)
         self.seen_leaves = class_list(set(self.rules.leaves) - set(self.rules.unseen))
         super().__init__((*self.seen_leaves, *class_list(self.rules.unseen)), **others)
-        self.attribute_temperature = attribute_temperature
+        usual = 1.0 if self.rules.unseen else MUTED
+        self.attribute_temperature = attribute_temperature or usual
+        self._elsewhere: Compiled | None = None
         self.of_leaves: Compiled = self.rules.compile(self.seen_leaves)
         self._outputs = (*self.seen_leaves, *telling(self.rules, self.seen_leaves))
         self.compiled: Compiled = self.rules.compile(self._outputs)
@@ -106,7 +109,8 @@ class RuledClassify(Classify):
             raise DataError("An image without a label cannot be learned from.")
         if new:
             seen = self.compiled.possible(self.compiled.observed(new))
-            self._number |= {name: len(self._number) + i for i, name in enumerate(new)}
+            more = {name: len(self._number) + i for i, name in enumerate(new)}
+            self._number = {**self._number, **more}  # copies of the task keep their own
             self._open = torch.cat([self._open, seen])
         return torch.tensor([self._number[str(label)] for label in labels], dtype=torch.long)
 
@@ -150,11 +154,18 @@ class RuledClassify(Classify):
 
     def losses(self, logits: Tensor, targets: Tensor, training: bool) -> Tensor:
         """(B,) -log p_net(what was seen and the rules)."""
-        return self.compiled.to(logits.device).losses(logits, self._observed(targets))
+        if self._elsewhere is None or self._elsewhere.place.device != logits.device:
+            # A copy for the device: answers are reckoned where the network is brought back to.
+            on_cpu = logits.device == self.compiled.place.device
+            self._elsewhere = self.compiled if on_cpu else self._on(logits.device)
+        return self._elsewhere.losses(logits, self._observed(targets))
+
+    def _on(self, device: torch.device) -> Compiled:
+        return self.rules.compile(self.outputs).to(device)
 
     def right(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(B,) whether the likeliest permitted class is among those that the label leaves open."""
-        said = torch.from_numpy(self.compiled.worlds(logits)[:, CLASS]).to(targets.device)
+        said = torch.from_numpy(self.compiled.worlds(logits.cpu())[:, CLASS]).to(targets.device)
         start = self.compiled.offsets[CLASS]
         return self.left_open(targets).gather(1, (start + said)[:, None])[:, 0]
 
@@ -209,8 +220,9 @@ class RuledClassify(Classify):
 
     def calibrate(self, logits: Floats, targets: Ints) -> None:
         """Set both temperatures from held-out logits (N, D)."""
-        logits, targets = _whole(logits, targets, len(self.classes))
         count = len(self.seen_leaves)
+        rows = targets < count
+        logits, targets = logits[rows], targets[rows]
         self.temperature = fit_temperature(logits[:, :count], targets).value
         self.attribute_temperature = MUTED if not self.rules.unseen else 1.0
         if logits.shape[1] == count or len(targets) < 2:
@@ -314,8 +326,3 @@ def _outputs_of(choice: Choice) -> list[str]:
     if choice.is_plain:
         return [choice.name]
     return [f"{choice.name} is {value}" for value in choice.values]
-
-
-def _whole(logits: Floats, targets: Ints, classes: int) -> tuple[Floats, Ints]:
-    rows = targets < classes
-    return logits[rows], targets[rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
@@ -82,7 +81,7 @@ class LinesUnder(Under):
 
     def _text(self, symbols: Tensor) -> str:
         said = "".join(self.task.classes[i] for i in symbols.tolist() if i >= 0)
-        if said and not any(re.fullmatch(text.pattern, said) for text, _ in self.texts):
+        if said and not any(automaton.accepts(said) for _, automaton in self.texts):
             raise BrokenRule(f"no text of {self.rules.file} permits {said!r}")
         return said
 

@@ -69,6 +69,12 @@ class NamesUnder(Under):
                     f"The rules know no column '{name}'{hint(name, self.told_columns)} "
                     "Declare it under `columns:` with its values."
                 )
+        strange = [leaf for leaf in rules.unseen if leaf not in task.classes]
+        if section == "classes" and strange and task.rules is not None:
+            raise UsageError(
+                f"{rules.file} has the class '{strange[0]}' under `unseen`, which this model was "
+                "not trained to know. Train again under these rules."
+            )
         self.task = task
         self.side = {name: value for name, value in side.items() if name in self.told_columns}
         told = {name: value for name, value in side.items() if name not in self.told_columns}

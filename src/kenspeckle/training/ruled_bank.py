@@ -93,6 +93,9 @@ def _refitted(
     task: RuledClassify,
 ) -> Linear:
     is_free = kind.solve is logistic
+    # A class that no image shows wholly begins where a fold put it: never answered. Here kinds
+    # speak of it, so it begins as likely as the others.
+    begun = begun[0], np.where(begun[1] == ABSENT, _middle(begun[1]), begun[1])
     stretch = SHARPNESS / float(np.linalg.norm(x, axis=1).mean())
     images = torch.from_numpy(x * stretch).float()
     wanted = torch.from_numpy(targets)
@@ -104,9 +107,6 @@ def _refitted(
         heat = _temperature(logits, wanted[rows], task)
         weights, bias = weights / heat, bias / heat
     anchor = torch.zeros_like(weights) if is_free else weights.clone()
-    # A class that no image shows wholly begins where a fold put it: never answered. Here parents
-    # speak of it, so it begins as likely as the others.
-    bias = torch.where(bias.abs() >= -ABSENT / 2, torch.zeros_like(bias), bias)
     weights, bias = weights.clone().requires_grad_(), bias.clone().requires_grad_()
     optimiser = torch.optim.LBFGS(
         [weights, bias], max_iter=STEPS, history_size=20, line_search_fn="strong_wolfe"
@@ -121,6 +121,12 @@ def _refitted(
 
     optimiser.step(closure)
     return weights.detach().double().numpy() * stretch, bias.detach().double().numpy()
+
+
+def _middle(bias: Floats) -> float:
+    """The mean of those that some image settled; 0 where none did."""
+    settled = bias[np.abs(bias) != -ABSENT]
+    return float(settled.mean()) if len(settled) else 0.0
 
 
 def _temperature(logits: Tensor, targets: Tensor, task: RuledClassify) -> float:

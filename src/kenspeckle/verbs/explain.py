@@ -60,7 +60,9 @@ def explain(
         return _frames_weighed(model, image, output, label, under)
     pixels = read_image(File(image), model.fit).pixels
     answer = model.predict(image, under)[0]
-    shown = next(iter(answer.probabilities), None) if under is not None else None
+    shown = None
+    if under is not None and isinstance(model.task, ClassTask):
+        shown = next((n for n in answer.probabilities if n in model.task.outputs), None)
     heat = model.explain(image, label or shown, method)
     write_bytes(output, _png(side_by_side(pixels, heat)))
     labels = dict(zip(model.bundle.config.paths, model.bundle.config.labels, strict=True))

@@ -71,7 +71,9 @@ def loop_outcome(
         measured = at_most(parts.test, task.learning.most_measured)
         answers = answered(prepared, task, network, measured)
         again = answered(prepared, task, network, chosen if task.judges else chosen[:0])
-    right = sum(task.is_right(a, labels[i]) for a, i in zip(again, chosen, strict=False))
+    sure = prepared.measures(task)
+    judged = [(a, i) for a, i in zip(again, chosen, strict=False) if sure[i]]
+    right = sum(task.is_right(a, labels[i]) for a, i in judged)
     return Outcome(
         prepared=prepared,
         task=task,
@@ -88,7 +90,7 @@ def loop_outcome(
         distances=distances,
         vectors=vectors,
         history=history,
-        training_right=(right, len(again)),
+        training_right=(right, len(judged)),
         notes=parts.notes,
         facts={
             **({} if health is None else {"gradients": str(health), "verdict": health.verdict}),

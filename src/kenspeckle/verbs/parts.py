@@ -21,7 +21,8 @@ def divided(
     """The images divided as in `data.split.split`, by what the task spreads evenly.
 
     An image that no answer can be measured by, since its label says less (only a parent, `!husky`)
-    or comes of a rule, trains; one that belongs together with an image of another part is dropped.
+    or comes of a rule, trains; one that its owner put into another part, or that belongs together
+    with an image of one, is dropped.
     """
     samples = prepared.used.samples
     labels = [sample.label for sample in samples]
@@ -38,7 +39,8 @@ def divided(
         names=[samples[i].path for i in rows],
     )
     train, val, test = rows[parts.train], rows[parts.val], rows[parts.test]
-    kept = alone(prepared.groups, loose, np.concatenate([val, test]))
+    free = [i for i in loose if samples[i].split in (None, "train")]
+    kept = alone(prepared.groups, np.array(free, dtype=np.int64), np.concatenate([val, test]))
     return replace(
         parts,
         train=np.sort(np.concatenate([train, kept])),

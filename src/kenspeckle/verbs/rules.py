@@ -89,13 +89,20 @@ def check_rules(
     return held_against(rules, look(data, columns, tell, task=task), task)
 
 
-def obeyed(file: Path, dataset: Dataset, task: str, tell: Tell) -> Rules:
-    """Rules that a training may obey; what is worth a look is told.
+def obeyed(
+    file: Path, dataset: Dataset, task: str, tell: Tell
+) -> tuple[Rules, Dataset, frozenset[str]]:
+    """Rules that a training may obey, and what `weakly_labelled` makes of the dataset.
 
     Raises:
         RulesError: the file is wrong, or labels say that it is.
+        UsageError: it has no classes, and classes are asked for.
     """
-    rules = Rules.load(file)
+    rules, weak = Rules.load(file), frozenset[str]()
+    if task == "classify":
+        if not rules.leaves:
+            raise UsageError(f"{rules.file} has no `classes`, so it cannot say which there are.")
+        dataset, weak = weakly_labelled(rules, dataset, tell)
     checked = held_against(rules, dataset, task)
     if checked.is_wrong:
         doubted = {rules.rules[number].place for number in checked.doubted}
@@ -103,7 +110,7 @@ def obeyed(file: Path, dataset: Dataset, task: str, tell: Tell) -> Rules:
         raise RulesError(rules.file, wrong)
     for problem in checked.problems:
         tell(Stage("checking rules", words=problem.told(rules.file)))
-    return rules
+    return rules, dataset, weak
 
 
 def weakly_labelled(rules: Rules, dataset: Dataset, tell: Tell) -> tuple[Dataset, frozenset[str]]:
@@ -153,6 +160,8 @@ def _strangers(rules: Rules, dataset: Dataset, task: str) -> list[Problem]:
     """E103: what the folder has and the file does not know, and classes without images."""
     found = []
     known = [*rules.below, *(c.name for c in rules.choices if c.kind == "tag")]
+    if task == "tag":
+        known = [choice.name for choice in rules.choices if choice.is_plain]
     of_task = dataset.classes if rules.leaves or task == "tag" else ()
     for name in of_task:
         if any(part not in known for part in _parts(name, task)):
@@ -165,6 +174,14 @@ def _strangers(rules: Rules, dataset: Dataset, task: str) -> list[Problem]:
             near = hint(leaf, dataset.classes)
             words = f"'{leaf}' has no images{near} Add some, or move it to `unseen`."
             found.append(Problem("E103", words, rules.places[leaf]))
+    learned = {s.label for s in dataset.samples if s.split != "test"}
+    for leaf in rules.unseen if task == "classify" else ():
+        if leaf in learned:
+            words = (
+                f"'{leaf}' is under `unseen` and has images to learn from. Move it to `classes`, "
+            )
+            words += "or its images into a part called test."
+            found.append(Problem("E103", words, rules.places[leaf]))
     return found
 
 
@@ -176,7 +193,7 @@ def _lost(rules: Rules, dataset: Dataset) -> list[Problem]:
     asked = {rules.choices[n].name: rules.places[rules.choices[n].name] for n in rules.known}
     asked |= {prior.column: prior.place for prior in rules.priors}
     asked |= {rule.column: rule.place for rule in rules.weak if rule.column}
-    return [
+    found = [
         Problem(
             "E501",
             f"The table of the images has no column '{name}'{hint(name, known)} Name its column "
@@ -186,6 +203,17 @@ def _lost(rules: Rules, dataset: Dataset) -> list[Problem]:
         for name, place in asked.items()
         if name not in known
     ]
+    may_be = {rules.choices[n].name: set(rules.choices[n].values) for n in rules.known}
+    may_be |= {p.column: set(p.factors) for p in rules.priors if p.is_whole}
+    for name, values in may_be.items():
+        strange = sorted({s.facts.get(name, "") for s in dataset.samples} - values - {""})
+        if strange:
+            words = (
+                f"The table of the images has the value '{strange[0]}' in its column '{name}'"
+                f"{hint(strange[0], values)} The rules know: {some(sorted(values))}."
+            )
+            found.append(Problem("E501", words, asked[name]))
+    return found
 
 
 def _no_texts(rules: Rules, dataset: Dataset) -> list[Problem]:

@@ -93,7 +93,7 @@ def resumed_run(folder: Path) -> Past:
     """
     try:
         start = json.loads((folder / "start.json").read_text("utf-8"))
-        files = {n: Path(start[n]) for n in _FILES if start[n] is not None}
+        files = {n: Path(start[n]) for n in _FILES if start.get(n) is not None}
         recipe = Recipe.from_yaml(folder / "args.yaml")
         return Past(Source(Path(start["data"]), start["columns"], **files), recipe)
     except (OSError, ValueError, KeyError, TypeError):

@@ -10,7 +10,7 @@ from typing import Any
 
 from kenspeckle.data.checks import write_issues
 from kenspeckle.data.split import read_split
-from kenspeckle.errors import KenError
+from kenspeckle.errors import DataError, KenError
 from kenspeckle.recipe import Recipe
 from kenspeckle.tasks import RULED, TASKS
 from kenspeckle.tasks.task import Task
@@ -19,8 +19,9 @@ from kenspeckle.verbs.model import Model
 from kenspeckle.verbs.outcome import Outcome
 from kenspeckle.verbs.prepare import Prepared, look, prepare, stop_if_hopeless
 from kenspeckle.verbs.progress import Stage, Tell, quiet
+from kenspeckle.verbs.readings import READINGS
 from kenspeckle.verbs.record import finished, write_run, write_unfinished
-from kenspeckle.verbs.rules import obeyed, weakly_labelled
+from kenspeckle.verbs.rules import obeyed
 from kenspeckle.verbs.runs import Past, Source, remember
 from kenspeckle.verbs.settle import check_ruled, fit_of, settled, suited
 from kenspeckle.verbs.train_auto import BUDGET as AUTO_BUDGET
@@ -151,8 +152,7 @@ def _prepared(source: Source, recipe: Recipe, tell: Tell) -> tuple[Prepared, Rec
     is_open = recipe.model == "auto"
     rules, weak = None, frozenset[str]()
     if source.rules is not None:
-        rules = obeyed(source.rules, dataset, recipe.task, tell)
-        dataset, weak = weakly_labelled(rules, dataset, tell)
+        rules, dataset, weak = obeyed(source.rules, dataset, recipe.task, tell)
     recipe = suited(recipe, dataset)
     unlabelled = rules is not None and RULED.load(recipe.task).learns_unlabelled
     prepared = prepare(dataset, fit_of(recipe), tell, unlabelled=unlabelled)
@@ -161,6 +161,11 @@ def _prepared(source: Source, recipe: Recipe, tell: Tell) -> tuple[Prepared, Rec
     for finding in prepared.findings:
         tell(Stage("checking", words=f"{finding.severity}: {finding.words}"))
     stop_if_hopeless(prepared)
+    if rules is not None and not prepared.measures(prepared.task(recipe.task)).any():
+        raise DataError(
+            f"No {READINGS[dataset.reads].thing} of {dataset.root} has a whole label that a person "
+            "gave: a single class, or a line. Nothing could be measured by what is there."
+        )
     tell(Stage("planning", words=plan(prepared, recipe, is_open)))
     return prepared, recipe
 

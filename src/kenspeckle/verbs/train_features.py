@@ -82,8 +82,7 @@ class Bank:
         labels, self.names = [s.label for s in samples], [s.path for s in samples]
         self.targets = task.collate(labels).long().numpy()
         self.strata = task.strata(labels)
-        # What says less than a class is learned from beside any images that it is no copy of.
-        self.loose = alone(groups, np.flatnonzero(~whole), np.flatnonzero(whole))
+        self.sure, self.loose = np.flatnonzero(whole), np.flatnonzero(~whole)
 
     @classmethod
     def of(
@@ -101,7 +100,9 @@ class Bank:
     def fit(self, kind: Kind, rows: Ints) -> Linear:
         """The head of that kind, fitted to the rows; under rules, to what leaves much open too."""
         if isinstance(self.task, RuledClassify):
-            rows = np.concatenate([rows, self.loose])
+            # What says less than a class teaches beside images that it does not belong to.
+            others = np.setdiff1d(self.sure, rows)
+            rows = np.concatenate([rows, alone(self.groups, self.loose, others)])
             return ruled_layer(kind, self.vectors[rows], self.targets[rows], self.widths, self.task)
         count = len(self.task.classes)
         return linear_layer(kind, self.vectors[rows], self.targets[rows], self.widths, count)

@@ -88,6 +88,7 @@ class Read(LineTask[Reader]):
             longest=int(ROOM * max(len(line) for line in lines)) + 1,
             fit=choices.fit,
             dropout=choices.dropout or 0.1,
+            **choices.obeyed,
         )
 
     @classmethod

@@ -60,7 +60,7 @@ class Restore(PixelTask[Restorer]):
             "training.weight_decay": 0.0,
             "training.schedule": "cosine",
             "training.averaging": 0.999,
-            "training.clip": 0.5,  # norms are .05; one update in bfloat16 once undid 3000
+            "training.clip": 0.5,  # norms are .05; a run in bfloat16 came apart in its fourth epoch
             "training.patience": 0,
         },
     )

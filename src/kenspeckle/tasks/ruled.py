@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class RuledClassify(Classify):
     decide (Lampert et al. 2014, DAP), and logits of leaves tell apart those that look the same.
 
     Args:
-        classes: ignored but for their order in a model file; the file's leaves are the classes.
+        classes: ignored, since the rules say them: leaves with images, then those without.
         rules: as `Rules.kept` writes it.
         attribute_temperature: what logits of attributes are divided by; None mutes them until
             something was calibrated, but where classes without images need them.
@@ -75,7 +76,6 @@ class RuledClassify(Classify):
         self._atoms = [start + self.rules.leaves.index(name) for name in self.classes]
         self._number = {name: i for i, name in enumerate(self.classes)}
         self._open = self.compiled.possible(self.compiled.observed(self.classes))
-        self._alike = self._same_looks()
 
     @classmethod
     def for_data(cls, used: Dataset, learned: Sequence[int], choices: Choices) -> RuledClassify:
@@ -158,7 +158,7 @@ class RuledClassify(Classify):
             # A copy for the device: answers are reckoned where the network is brought back to.
             on_cpu = logits.device == self.compiled.place.device
             self._elsewhere = self.compiled if on_cpu else self._on(logits.device)
-        return self._elsewhere.losses(logits, self._observed(targets))
+        return self._elsewhere.losses(logits, self.left_open(targets))
 
     def _on(self, device: torch.device) -> Compiled:
         return self.rules.compile(self.outputs).to(device)
@@ -191,8 +191,11 @@ class RuledClassify(Classify):
         if self.rules.unseen and not self.is_muted:
             # A class without images has no logit that could stand against these, so that they
             # only tell apart what attributes cannot.
-            alike = self._alike.to(leaves.device)
-            leaves = leaves - (leaves[:, None] + alike.double().log()).logsumexp(2)
+            group = self._alike.to(leaves.device)
+            top = leaves.max(1, keepdim=True).values
+            sums = leaves.new_zeros(len(leaves), len(self.seen_leaves))
+            sums.index_add_(1, group, (leaves - top).exp())
+            leaves = leaves - top - sums[:, group].clamp(min=1e-300).log()
         leaves = leaves.log_softmax(1)
         if self.is_muted:
             return leaves
@@ -254,8 +257,9 @@ class RuledClassify(Classify):
             "rules": self.rules.kept(),
         }
 
-    def _same_looks(self) -> Tensor:
-        """(L, L) bool, which leaves with images have the same values of all attributes heard."""
+    @cached_property
+    def _alike(self) -> Tensor:
+        """(L,) numbers of leaves with images; equal where all attributes heard are."""
         heard = [c for c in self.compiled.columns if self.rules.choices[c].kind == "attribute"]
         rows = [
             self._open[: len(self.seen_leaves), start : start + len(self.rules.choices[c].values)]
@@ -263,15 +267,7 @@ class RuledClassify(Classify):
             for start in (self.compiled.offsets[c],)
         ]
         looks = torch.cat([torch.zeros(len(self.seen_leaves), 0, dtype=torch.bool), *rows], 1)
-        return (looks[:, None] == looks).all(2)
-
-    def _observed(self, targets: Tensor) -> Tensor:
-        """Like `left_open`, but nothing is said of choices that have no logit."""
-        seen = self.left_open(targets)
-        for choice in self.compiled.silent:
-            start = self.compiled.offsets[choice]
-            seen[:, start : start + len(self.rules.choices[choice].values)] = True
-        return seen
+        return looks.unique(dim=0, return_inverse=True)[1]
 
     def _surprise(self, logits: Floats, targets: Ints) -> Floats:
         """(N,) -log p(label | rules), never of certainty: one in n + 2 is taken to be wrong."""

@@ -55,16 +55,8 @@ class RuledRead(Read):
         told = [i for i in learned if used.samples[i].label is not None]
         if not told:
             raise DataError(f"No line of {used.root} is told, so no character can be learned.")
-        plain = Read.for_data(used, told, choices)
-        task = cls(
-            plain.classes,
-            rules=choices.rules or {},
-            reader=plain.reader,
-            longest=plain.longest,
-            fit=plain.fit,
-            dropout=plain.dropout,
-        )
-        assert task.lines is not None
+        task = cast(RuledRead, super().for_data(used, told, choices))
+        assert task.lines is not None  # refused here, not after the first epoch
         return task
 
     @cached_property

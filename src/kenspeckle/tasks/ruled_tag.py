@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from kenspeckle.answer import Answer
-from kenspeckle.data.dataset import Dataset
 from kenspeckle.knowledge.compiled import Compiled
 from kenspeckle.knowledge.rules import Rules
 from kenspeckle.tasks.tag import Tag
-from kenspeckle.tasks.task import Choices, Sizes
-
-if TYPE_CHECKING:
-    from kenspeckle.tasks.under import Under
+from kenspeckle.tasks.task import Sizes
 
 
 class RuledTag(Tag):
@@ -37,21 +33,6 @@ class RuledTag(Tag):
         super().__init__(classes, **others)
         self.rules = Rules.carried(rules)
 
-    @classmethod
-    def for_data(cls, used: Dataset, learned: Sequence[int], choices: Choices) -> RuledTag:
-        """As without rules."""
-        plain = Tag.for_data(used, learned, choices)
-        return cls(
-            plain.classes,
-            rules=choices.rules or {},
-            head=plain.head,
-            image_size=plain.image_size,
-            dropout=plain.dropout,
-            pool=plain.pool,
-            smoothing=plain.smoothing,
-            chosen=plain.chosen,
-        )
-
     @cached_property
     def _compiled(self) -> Compiled:
         return self.rules.compile(self.classes)
@@ -70,8 +51,8 @@ class RuledTag(Tag):
         self, outputs: Tensor, paths: Sequence[str], sizes: Sizes | None = None
     ) -> list[Answer]:
         """One answer a row of logits (B, K), which keeps the rules."""
-        under: Under = self.under(self.rules, {})
-        return under.answers(torch.nn.Identity(), outputs, outputs, self.alone(outputs, paths))
+        alone = self.alone(outputs, paths)
+        return self.own_rules.answers(torch.nn.Identity(), outputs, outputs, alone)
 
     def meant(self, answer: Answer) -> str | None:
         """The labels that were said."""

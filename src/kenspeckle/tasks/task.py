@@ -71,6 +71,11 @@ class Choices:
     channels: int = 3
     rules: Mapping[str, Any] | None = None
 
+    @property
+    def obeyed(self) -> Mapping[str, Any]:
+        """The rules as a setting of a task that takes them; nothing where there are none."""
+        return {} if self.rules is None else {"rules": self.rules}
+
 
 class Task(ABC, Generic[Net]):
     """One question that can be asked of any backbone."""
@@ -354,6 +359,7 @@ class ClassTask(Task[Network]):
             pool=choices.pool,
             smoothing=choices.smoothing,
             chosen=choose_loss(choices.loss, counts, total),
+            **choices.obeyed,
         )
 
     @property

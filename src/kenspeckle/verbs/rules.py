@@ -15,11 +15,11 @@ from kenspeckle.knowledge.names import CLASS, hint, some
 from kenspeckle.knowledge.problems import Place, Problem, RulesError
 from kenspeckle.knowledge.proof import Proof
 from kenspeckle.knowledge.rules import Rules
+from kenspeckle.tasks import RULED
 from kenspeckle.verbs.prepare import look
 from kenspeckle.verbs.progress import Stage, Tell, quiet
 
 TRUSTED = 0.02  # share of labels that may break a hard rule before the rule is doubted
-TASKS = ("classify", "tag", "read")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def check_rules(
     rules = Rules.load(file)
     if data is None:
         return Checked(rules, rules.warnings, {}, 0, ())
-    if task not in TASKS:
+    if task not in RULED:
         raise UsageError(f"Rules speak of classes, tags and lines; --task {task} has none.")
     return held_against(rules, look(data, columns, tell, task=task), task)
 
@@ -159,7 +159,7 @@ def held_against(rules: Rules, dataset: Dataset, task: str) -> Checked:
 def _strangers(rules: Rules, dataset: Dataset, task: str) -> list[Problem]:
     """E103: what the folder has and the file does not know, and classes without images."""
     found = []
-    known = [*rules.below, *(c.name for c in rules.choices if c.kind == "tag")]
+    known = list(rules.below)
     if task == "tag":
         known = [choice.name for choice in rules.choices if choice.is_plain]
     of_task = dataset.classes if rules.leaves or task == "tag" else ()

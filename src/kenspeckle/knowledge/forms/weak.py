@@ -103,17 +103,13 @@ class Weak:
             return None
         text = " ".join(node.text.split())
         name = text.removeprefix("not ")
-        if draft.names.meaning(name) is None or not isinstance(draft.names.meaning(name), Is):
+        meaning = draft.names.meaning(name)
+        if not isinstance(meaning, Is):
             words = f"What follows '{THEN}' should be a class, a kind, or 'not' and one of these"
             draft.problem("E106", f"{words}; found {shown(text)}.", node.place)
             return None
-        if _choice(draft, name) != CLASS:
+        if meaning.choice != CLASS:
             words = f"Only classes can be said by a weak rule; {shown(name)} is none."
             draft.problem("E106", words, node.place)
             return None
         return text if name == text else f"!{name}"
-
-
-def _choice(draft: Draft, name: str) -> int | None:
-    meaning = draft.names.meaning(name)
-    return meaning.choice if isinstance(meaning, Is) else None

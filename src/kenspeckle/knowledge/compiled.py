@@ -209,13 +209,14 @@ class Compiled(nn.Module):
         What contradicts the rules keeps what was seen of it; nothing is found out of choices that
         have no logit.
         """
-        hard = copy.deepcopy(self if self.hard is None else self.hard)
-        hard = hard.double()  # where one world among 2^1000 others still shows
+        hard = self if self.hard is None else self.hard
+        # In float64, where one world among 2^1000 others still shows.
+        modules = [copy.deepcopy(part.module).double() for part in hard._parts(())]
         seen = observed.to(self.place.device)
         with torch.enable_grad():
             flat = torch.zeros(len(seen), self.atoms, device=seen.device).double()
             flat = flat.masked_fill(~seen, REFUSED).requires_grad_()
-            log_z = hard._log_z(flat, ())
+            log_z = torch.stack([module.log_z(flat) for module in modules]).sum(0)
             (found,) = torch.autograd.grad(log_z.sum(), flat)
         left = found > 0
         for choice in self.silent:

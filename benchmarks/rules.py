@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from bench import Row, Store, middle, table
 
+from kenspeckle.errors import UsageError
 from kenspeckle.knowledge.compiled import Compiled
 from kenspeckle.knowledge.formulas import holds
 from kenspeckle.knowledge.problems import RulesError
@@ -52,11 +53,11 @@ def road(seed: int) -> str:
 
 
 def compiled(seed: int) -> tuple[Compiled, int]:
-    """The first file from this seed on that can hold, and the seed it has."""
+    """The first file from this seed on that can hold and is a table of worlds, and its seed."""
     while True:
         try:
             return Rules.parse(road(seed)).compile(), seed
-        except RulesError:
+        except (RulesError, UsageError):
             seed += 1000
 
 

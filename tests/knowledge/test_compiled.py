@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from kenspeckle.errors import DataError, UsageError
+from kenspeckle.knowledge import plan, solved, worlds
 from kenspeckle.knowledge.formulas import holds, worlds_of
 from kenspeckle.knowledge.problems import RulesError
 from kenspeckle.knowledge.rules import Rules
@@ -100,10 +102,20 @@ class Brute:
         return sums + (self.factors if soft else torch.where(self.is_permitted, 0.0, -math.inf))
 
 
+@pytest.fixture(params=["tables", "solver"])
+def algorithm(request, monkeypatch):
+    """By tables of worlds; or by the solver and a beam, here as wide as there are worlds."""
+    if request.param == "solver":
+        monkeypatch.setattr(plan, "permitted", lambda ties, sizes: None)
+        monkeypatch.setattr(worlds, "BEAM", 10_000)
+    return request.param
+
+
 @pytest.fixture(params=range(40))
-def case(request):
+def case(request, algorithm):
     rules, random = random_rules(request.param)
     compiled = rules.compile()
+    assert compiled.is_exact() == (algorithm == "tables")
     logits = torch.from_numpy(random.normal(0, 2, (1, len(compiled.outputs)))).float()
     logits.requires_grad_()
     brute = Brute(rules, compiled, compiled.log_p(logits).double()[0])
@@ -262,11 +274,61 @@ def test_random_logits_never_get_an_answer_that_breaks_a_rule():
         assert all(holds(r.formula, world) for r in rules.rules if r.strength is None)
 
 
-def test_too_many_worlds_are_refused_with_the_choices_that_are_tied():
-    names = [f"t{i}" for i in range(40)]
+def tangled(count=40):
+    """A file of tags that are tied together with far too many worlds for a table."""
+    names = [f"t{i}" for i in range(count)]
     pairs = "\n".join(f"  - if {a} then {b} or {names[0]}" for a, b in pairwise(names))
+    return Rules.parse(f"tags: [{', '.join(names)}]\nrules:\n{pairs}")
+
+
+def test_too_many_worlds_are_answered_by_a_solver_that_says_so():
+    rules = tangled()
+    compiled = rules.compile()
+    assert compiled.algorithms().endswith("approximate")
+    assert not compiled.is_exact()
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(5, 40)
+    found = compiled.worlds(logits).tolist()
+    assert all(holds(rule.formula, world) for rule in rules.rules for world in found)
+    own = torch.stack([compiled.log_p(row[None])[0, 1:].view(40, 2) for row in logits])
+    for world, tables in zip(found, own, strict=True):
+        assert sum(tables[i, v] for i, v in enumerate(world[1:])) == pytest.approx(
+            best_of_a_chain(tables), abs=0.01
+        )
+    assert bool((compiled.log_permitted(logits) <= 0).all())
+    assert torch.allclose(
+        compiled.marginals(logits)[:, 1:].view(5, 40, 2).sum(2), torch.ones(5, 40)
+    )
+
+
+def best_of_a_chain(tables):
+    """log p of the best world of `tangled`: each tag depends on the one before and the first."""
+    found = []
+    for first in (0, 1):
+        best = {first: float(tables[0, first])}
+        for own in tables[1:].tolist():
+            best = {
+                now: max(p for before, p in best.items() if first or now or not before) + own[now]
+                for now in (0, 1)
+                if first or now or 0 in best
+            }
+        found.append(max(best.values()))
+    return max(found)
+
+
+def test_a_solver_says_what_is_possible(monkeypatch):
+    rules, _ = random_rules(3)
+    seen = rules.compile().observed(["kind", "ant", "t0", "!ant", ""])
+    wanted = rules.compile().possible(seen)
+    monkeypatch.setattr(plan, "permitted", lambda ties, sizes: None)
+    assert torch.equal(rules.compile().possible(seen), wanted)
+
+
+def test_a_solver_that_takes_too_long_says_so(monkeypatch):
+    monkeypatch.setattr(solved, "LIMIT", 0.0)
+    monkeypatch.setattr(solved.RC2, "compute", lambda self, expect_interrupt: time.sleep(0.2))
     with pytest.raises(UsageError, match="tie 40 choices together"):
-        Rules.parse(f"tags: [{', '.join(names)}]\nrules:\n{pairs}").compile()
+        tangled().compile().decode(torch.zeros(1, 40))
 
 
 def test_outputs_are_asked_for_by_name():

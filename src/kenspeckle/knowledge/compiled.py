@@ -20,7 +20,7 @@ from kenspeckle.knowledge.explained import Explanation, explained
 from kenspeckle.knowledge.formulas import Choice, Is, choices_of, holds, holds_in
 from kenspeckle.knowledge.names import CLASS, hint
 from kenspeckle.knowledge.plan import Part, planned
-from kenspeckle.knowledge.worlds import REFUSED
+from kenspeckle.knowledge.worlds import BEAM, REFUSED
 
 if TYPE_CHECKING:
     from kenspeckle.knowledge.rules import Rules
@@ -100,11 +100,16 @@ class Compiled(nn.Module):
         self._parts(())
 
     def algorithms(self, told: Sequence[Told] = ()) -> str:
-        """Which algorithms reckon it, as words; all of them are exact."""
-        parts = self._parts(self._keys(told, 1)[0])
-        forms = [part.form for part in parts]
+        """Which algorithms reckon it, as words, and whether they are exact."""
+        forms = dict.fromkeys(part.form for part in self._parts(self._keys(told, 1)[0]))
         words = {"K": "closed form", "W": "table of worlds", "count": "sum over counts"}
-        return ", ".join(f"{words[form]}" for form in dict.fromkeys(forms)) + " (exact)"
+        words["S"] = f"a solver (the answer is exact; probabilities are over {BEAM} likely worlds)"
+        exact = " (exact)" if self.is_exact(told) else ", approximate"
+        return ", ".join(words[form] for form in forms) + exact
+
+    def is_exact(self, told: Sequence[Told] = ()) -> bool:
+        """Whether probabilities are; answers always are."""
+        return all(part.form != "S" for part in self._parts(self._keys(told, 1)[0]))
 
     def log_p(self, logits: Tensor) -> Tensor:
         """(B, D) logits -> (B, atoms) log p_net of each value of each choice.
@@ -210,6 +215,8 @@ class Compiled(nn.Module):
         have no logit.
         """
         hard = self if self.hard is None else self.hard
+        if not hard.is_exact():
+            return self._provably_possible(observed)
         # In float64, where one world among 2^1000 others still shows.
         modules = [copy.deepcopy(part.module).double() for part in hard._parts(())]
         seen = observed.to(self.place.device)
@@ -222,6 +229,26 @@ class Compiled(nn.Module):
         for choice in self.silent:
             left[:, self._of(choice)] = seen[:, self._of(choice)]
         return torch.where((log_z > REFUSED / 2)[:, None], left, seen)
+
+    def _provably_possible(self, observed: Tensor) -> Tensor:
+        """`possible`, asked value by value of a SAT solver."""
+        from kenspeckle.knowledge.proof import Proof  # which reads rules, as this file's users do
+
+        left = observed.clone()
+        proof = Proof(self.rules)
+        try:
+            for row, seen in enumerate(observed.tolist()):
+                open_ = {c: [v for v, s in enumerate(seen[self._of(c)]) if s] for c in self.offsets}
+                said = [Is(c, frozenset(values)) for c, values in open_.items()]
+                if not proof.possible(*said):
+                    continue
+                for choice in self.columns:
+                    for value in open_[choice]:
+                        one = Is(choice, frozenset({value}))
+                        left[row, self.offsets[choice] + value] = proof.possible(*said, one)
+        finally:
+            proof.close()
+        return left
 
     def marginals(self, logits: Tensor, told: Sequence[Told] = ()) -> Tensor:
         """(B, atoms) p(value | rules) of each value of each choice; those of a choice sum to 1."""

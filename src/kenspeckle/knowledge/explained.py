@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from kenspeckle.errors import UsageError
 from kenspeckle.knowledge.formulas import Is
 from kenspeckle.words import percent
 
@@ -176,10 +175,7 @@ def _without(
 ) -> dict[str, str] | None:
     """What would be answered without a rule, in what differs; None where nothing does."""
     beside = () if told is None else (told,)
-    try:
-        other = without_rule(compiled, number).decode(logits, beside)[0]
-    except UsageError:  # without it there are too many worlds to tell
-        return None
+    other = without_rule(compiled, number).decode(logits, beside)[0]
     return _changed(other.values, best.values) or None
 
 

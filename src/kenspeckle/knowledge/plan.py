@@ -2,7 +2,8 @@
 
 Exactness follows from how it is taken apart. What is tied to the leaf alone (the attributes of
 classes) is summed out leaf by leaf, whatever their number (K); what a single count ties together
-goes by counts; any other group becomes a table of worlds (W).
+goes by counts; any other group becomes a table of worlds (W). Only a group with too many worlds
+goes to a solver (S), whose best answer is exact and whose sums are not.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from kenspeckle.knowledge.counted import Counted
 from kenspeckle.knowledge.draft import Rule
 from kenspeckle.knowledge.formulas import Choice, Clause, Count, Is, count_given, given, is_count
 from kenspeckle.knowledge.names import CLASS
-from kenspeckle.knowledge.worlds import MOST_WORLDS, REFUSED, Tie, Worlds, broken, permitted
+from kenspeckle.knowledge.solved import Solved
+from kenspeckle.knowledge.worlds import REFUSED, Tie, Worlds, broken, permitted
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Part:
     """A group of choices and how it is reckoned.
 
     Args:
-        form: `K`, `W` or `count`.
+        form: `K`, `W`, `count` or `S`.
         order: its choices, in the order of the values that `best` returns.
         module: with `log_z` and `best`.
     """
@@ -52,7 +54,7 @@ class Star(nn.Module):
 
     def __init__(
         self,
-        worlds: Worlds,
+        worlds: Worlds | Solved,
         hanging: Mapping[int, Tensor],
         offsets: Mapping[int, int],
         silent: AbstractSet[int],
@@ -202,7 +204,7 @@ def planned(
         silent: choices without a logit.
 
     Raises:
-        UsageError: rules tie so much together that no exact algorithm here can hold it.
+        UsageError: what is told leaves no answer.
     """
     sizes = {i: len(choice.values) for i, choice in enumerate(choices) if i not in told}
     ties = _ties(rules, clauses, told)
@@ -225,9 +227,9 @@ def planned(
         if counted is not None:
             parts.append(Part("count", counted.order, counted))
             continue
-        worlds = _worlds(group, own, sizes, offsets, choices, silent)
+        worlds = _worlds(group, own, sizes, offsets, silent)
         extra = _factors(hanging, sizes) if CLASS in group else {}
-        form = "K" if len(group) == 1 else "W"
+        form = "S" if isinstance(worlds, Solved) else "K" if len(group) == 1 else "W"
         parts.append(Part(form, (*worlds.order, *extra), Star(worlds, extra, offsets, silent)))
     if free:
         parts.append(Part("K", tuple(free), Free(free, sizes, offsets, silent)))
@@ -320,18 +322,12 @@ def _worlds(
     ties: Sequence[Tie],
     sizes: Mapping[int, int],
     offsets: Mapping[int, int],
-    choices: Sequence[Choice],
     silent: AbstractSet[int],
-) -> Worlds:
+) -> Worlds | Solved:
     own = {choice: sizes[choice] for choice in group}
     found = permitted(ties, own)
     if found is None:
-        names = ", ".join(choices[choice].name for choice in group[:5])
-        raise UsageError(
-            f"The rules tie {len(group)} choices together ({names}, ...) with more than "
-            f"{MOST_WORLDS} permitted worlds. Leave out rules that join what has little to do with "
-            "each other."
-        )
+        return Solved(ties, offsets, own, silent)
     order, rows = found
     if not len(rows):
         raise UsageError("What is told beside the image and the rules leave no answer at all.")

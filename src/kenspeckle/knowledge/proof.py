@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import combinations
 from typing import TYPE_CHECKING
 
-from pysat.card import CardEnc, EncType
 from pysat.solvers import Solver
 
 from kenspeckle.knowledge.draft import Rule
+from kenspeckle.knowledge.encoding import Encoding
 from kenspeckle.knowledge.formulas import YES, Clause, Count, Is, choices_of, literals_of
 from kenspeckle.knowledge.names import CLASS, LONGEST, shown, some
 from kenspeckle.knowledge.problems import Place, Problem
@@ -31,7 +30,6 @@ MOST_WORLDS = 1000  # that are looked for to see of which tags they are
 MOST_FOR_FOLLOWING = (
     400  # rules; asking of each whether it follows takes the square of their number
 )
-PAIRWISE = 6  # values of a choice up to which "not both" is said of each pair
 
 
 class Proof:
@@ -45,19 +43,17 @@ class Proof:
     def __init__(self, rules: Rules, without: Iterable[int] = ()) -> None:
         self.rules = rules
         self.solver = Solver(name=SOLVER)
-        self.top = 0
-        self.values: list[list[int]] = []
-        self.sets: dict[tuple[int, frozenset[int]], int] = {}
-        for choice in rules.choices:
-            self._add_choice(len(choice.values))
+        sizes = {number: len(choice.values) for number, choice in enumerate(rules.choices)}
+        self.encoding = Encoding(sizes, self.solver.add_clause)
+        self.literal = self.encoding.literal
         left_out = set(without)
         self.selectors: dict[int, int] = {}
         for number, (rule, clauses) in enumerate(zip(rules.rules, rules.clauses, strict=True)):
             if rule.strength is None and number not in left_out:
-                self.selectors[number] = self._new()
+                self.selectors[number] = self.encoding.new()
                 if clauses is None:
                     assert isinstance(rule.formula, Count)
-                    self._count(rule.formula, self.selectors[number])
+                    self.encoding.count(rule.formula, self.selectors[number])
                 for clause in clauses or ():
                     literals = [self.literal(part) for part in clause]
                     self.solver.add_clause([*literals, -self.selectors[number]])
@@ -158,52 +154,6 @@ class Proof:
     def close(self) -> None:
         """Give the solver's memory back."""
         self.solver.delete()
-
-    def literal(self, part: Is) -> int:
-        """The number that says it; sets of many leaves get one of their own."""
-        values, count = self.values[part.choice], len(self.rules.choices[part.choice].values)
-        if count == 2 and len(part.values) == 1:
-            return values[0] if YES in part.values else -values[0]
-        if len(part.values) == 1:
-            return values[next(iter(part.values))]
-        if part.values and len(part.values) == count - 1:
-            (other,) = set(range(count)) - part.values
-            return -values[other]
-        if 2 * len(part.values) > count:
-            return -self.literal(Is(part.choice, frozenset(range(count)) - part.values))
-        key = (part.choice, part.values)
-        if key not in self.sets:
-            self.sets[key] = self._new()
-            members = [values[value] for value in part.values]
-            self.solver.add_clause([-self.sets[key], *members])
-            self.solver.append_formula([[-member, self.sets[key]] for member in members])
-        return self.sets[key]
-
-    def _new(self) -> int:
-        self.top += 1
-        return self.top
-
-    def _add_choice(self, count: int) -> None:
-        if count == 2:
-            self.values.append([self._new()])
-            return
-        values = [self._new() for _ in range(count)]
-        self.values.append(values)
-        if count <= PAIRWISE:
-            self.solver.append_formula([[-a, -b] for a, b in combinations(values, 2)])
-        elif count:
-            card = CardEnc.atmost(values, 1, self.top, encoding=EncType.seqcounter)
-            self.top = max(self.top, card.nv)
-            self.solver.append_formula(card.clauses)
-        self.solver.add_clause(values)
-
-    def _count(self, formula: Count, selector: int) -> None:
-        parts = [self.literal(part) for part in formula.parts if isinstance(part, Is)]
-        for encode, bound in ((CardEnc.atleast, formula.least), (CardEnc.atmost, formula.most)):
-            if (encode is CardEnc.atleast and bound > 0) or bound < len(parts):
-                card = encode(parts, bound, self.top, encoding=EncType.seqcounter)
-                self.top = max(self.top, card.nv)
-                self.solver.append_formula([[*clause, -selector] for clause in card.clauses])
 
 
 def _clauses(rules: Rules, number: int) -> Sequence[Clause]:
@@ -399,7 +349,9 @@ def _dull_tags(proof: Proof) -> list[Problem]:
     """W206: tags that no world has; a world that is found answers for all tags that it has."""
     found = []
     choices = proof.rules.choices
-    left = {n: proof.values[n][0] for n, choice in enumerate(choices) if choice.kind == "tag"}
+    left = {
+        n: proof.encoding.values[n][0] for n, choice in enumerate(choices) if choice.kind == "tag"
+    }
     proof.solver.set_phases(list(left.values()))
     for _ in range(MOST_WORLDS):
         if not left:

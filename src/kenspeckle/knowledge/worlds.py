@@ -15,6 +15,7 @@ from kenspeckle.knowledge.formulas import Clause, Count, Is
 
 MOST_WORLDS = 200_000
 MOST_WHILE = 400_000  # rows while the table is built
+BEAM = 500  # rows that are kept where only the likeliest are looked for
 REFUSED = -1e30  # log p of what cannot be: far below any sum, and no infinity that makes nan
 Table = NDArray[np.int16]
 
@@ -42,14 +43,20 @@ class Tie:
         return frozenset(part.choice for part in literals)
 
 
-def permitted(ties: Sequence[Tie], sizes: Mapping[int, int]) -> tuple[list[int], Table] | None:
-    """All worlds of some choices that hard ties permit.
+def permitted(
+    ties: Sequence[Tie],
+    sizes: Mapping[int, int],
+    likely: Mapping[int, NDArray[np.float64]] | None = None,
+) -> tuple[list[int], Table] | None:
+    """All worlds of some choices that hard ties permit; or many of the likeliest.
 
     Choice by choice, the rows so far are multiplied by its values, and those that break a clause
     whose last choice this is, or a count that cannot come right any more, are dropped.
 
     Args:
         sizes: choice -> how many values it has.
+        likely: choice -> log p of each value. The `BEAM` likeliest rows are kept at each choice
+            then, so that worlds may be missing, the likeliest too.
 
     Returns:
         The choices in the order of the columns, and (W, n) values; None where there are too many.
@@ -64,17 +71,28 @@ def permitted(ties: Sequence[Tie], sizes: Mapping[int, int]) -> tuple[list[int],
             due.setdefault(last, []).append(clause)
     counts = [tie.count for tie in hard if tie.clauses is None and tie.count is not None]
     rows: Table = np.zeros((1, 0), dtype=np.int16)
+    scores = np.zeros(1)
     for at, choice in enumerate(order):
         size = sizes[choice]
+        if likely is not None:
+            kept = np.argsort(-scores)[:BEAM]
+            rows, scores = rows[kept], (scores[kept, None] + likely[choice]).reshape(-1)
         if len(rows) * size > MOST_WHILE:
             return None
         values = np.tile(np.arange(size, dtype=np.int16), len(rows))
         rows = np.column_stack([np.repeat(rows, size, axis=0), values])
         for clause in due.get(at, []):
-            rows = rows[_is_true(clause, rows, place)]
+            rows, scores = _filtered(_is_true(clause, rows, place), rows, scores)
         for count in counts:
-            rows = rows[_may_come_right(count, rows, place)]
+            rows, scores = _filtered(_may_come_right(count, rows, place), rows, scores)
     return (order, rows) if len(rows) <= MOST_WORLDS else None
+
+
+def _filtered(
+    kept: NDArray[np.bool_], rows: Table, scores: NDArray[np.float64]
+) -> tuple[Table, NDArray[np.float64]]:
+    """Rows and, where there are any, their scores."""
+    return rows[kept], scores[kept] if len(scores) == len(kept) else scores
 
 
 def broken(tie: Tie, rows: Table, place: Mapping[int, int]) -> NDArray[np.bool_]:

@@ -199,7 +199,7 @@ class ClassesUnder(NamesUnder):
         changed = [prior[name] for name in (said, str(alone.label)) if name in prior]
         if changed and said != alone.label:
             words += f"; alone it would say {alone.words}, but {' and '.join(changed)}"
-        unknown = why.permitted < self.least
+        unknown = why.permitted < self.least and self.compiled.is_exact([told])
         if unknown:
             share = percent(why.permitted)
             words = f"unknown: the rules permit {share} of what it believes to see ({words})"

@@ -92,7 +92,8 @@ def check_rules(
 def obeyed(
     file: Path, dataset: Dataset, task: str, tell: Tell
 ) -> tuple[Rules, Dataset, frozenset[str]]:
-    """Rules that a training may obey, and what `weakly_labelled` makes of the dataset.
+    """Rules that a training may obey; the dataset with what they say of its labels, and the paths
+    of images whose label only they have found.
 
     Raises:
         RulesError: the file is wrong, or labels say that it is.
@@ -103,6 +104,8 @@ def obeyed(
         if not rules.leaves:
             raise UsageError(f"{rules.file} has no `classes`, so it cannot say which there are.")
         dataset, weak = weakly_labelled(rules, dataset, tell)
+        dataset, deduced = narrowed(rules, dataset, tell)
+        weak |= deduced
     checked = held_against(rules, dataset, task)
     if checked.is_wrong:
         doubted = {rules.rules[number].place for number in checked.doubted}
@@ -136,6 +139,54 @@ def weakly_labelled(rules: Rules, dataset: Dataset, tell: Tell) -> tuple[Dataset
     classes = class_list([*dataset.classes, *(str(sample.label) for sample in found)])
     tell(Stage("checking rules", words=f"{len(found)} images are labelled by weak rules alone"))
     return replace(dataset, samples=samples, classes=classes), frozenset(by_path)
+
+
+def narrowed(rules: Rules, dataset: Dataset, tell: Tell) -> tuple[Dataset, frozenset[str]]:
+    """The dataset with what columns of its table say of images whose label leaves several classes.
+
+    Where `never beagle and arctic` is a rule, an image labelled `dog` with `arctic` in its table is
+    learned from as `husky`, the only dog left. One without a label is learned from as whatever
+    its columns leave, where that is not everything. What contradicts the rules stays as it is.
+
+    Returns:
+        The dataset, and the paths of images whose label is now another one.
+    """
+    if not rules.known:
+        return dataset, frozenset()
+    every = frozenset(range(len(rules.leaves)))
+    found: dict[tuple[str | None, tuple[Is, ...]], str | None] = {}
+    proof = Proof(rules)
+    try:
+        for sample in dataset.samples:
+            key = sample.label, tuple(_told(rules, sample.facts))
+            if key in found:
+                continue
+            seen = _said(rules, dataset, sample.label, "classify") if sample.label else []
+            left = seen[0].values if seen else every
+            if not key[1] or len(left) == 1 or (sample.label and not seen):
+                found[key] = sample.label
+                continue
+            names = [
+                rules.leaves[leaf]
+                for leaf in sorted(left)
+                if proof.possible(Is(CLASS, frozenset({leaf})), *key[1])
+            ]
+            found[key] = "|".join(names) if 0 < len(names) < len(left) else sample.label
+    finally:
+        proof.close()
+    samples = []
+    for sample in dataset.samples:
+        label = found[sample.label, tuple(_told(rules, sample.facts))]
+        samples.append(sample if label == sample.label else replace(sample, label=label))
+    paths = frozenset(
+        new.path for new, old in zip(samples, dataset.samples, strict=True) if new is not old
+    )
+    if not paths:
+        return dataset, paths
+    words = f"{len(paths)} images can be fewer classes than their label says, by their columns"
+    tell(Stage("checking rules", words=words))
+    classes = class_list([*dataset.classes, *(str(s.label) for s in samples if s.path in paths)])
+    return replace(dataset, samples=tuple(samples), classes=classes), paths
 
 
 def held_against(rules: Rules, dataset: Dataset, task: str) -> Checked:
@@ -237,16 +288,16 @@ def _no_texts(rules: Rules, dataset: Dataset) -> list[Problem]:
 
 
 def _broken(rules: Rules, dataset: Dataset, task: str) -> dict[int, tuple[str, ...]]:
-    """Hard rule -> the images whose label it does not permit."""
+    """Hard rule -> the images whose label it does not permit beside what their columns say."""
     paths = defaultdict(list)
     for sample in dataset.samples:
         if sample.label is not None:
-            paths[sample.label].append(sample.path)
+            paths[sample.label, tuple(_told(rules, sample.facts))].append(sample.path)
     found: dict[int, list[str]] = defaultdict(list)
     proof = Proof(rules)
     try:
-        for label, own in paths.items():
-            for number in proof.core(*_said(rules, dataset, label, task)):
+        for (label, told), own in paths.items():
+            for number in proof.core(*_said(rules, dataset, label, task), *told):
                 found[number] += own
     finally:
         proof.close()
@@ -265,6 +316,17 @@ def _said(rules: Rules, dataset: Dataset, label: str, task: str) -> list[Is]:
         if choice.kind == "tag" and choice.name in dataset.classes:
             said.append(Is(number, frozenset({YES if choice.name in names else NO})))
     return said
+
+
+def _told(rules: Rules, facts: Mapping[str, str]) -> list[Is]:
+    """What the columns of an image say; values that the rules do not know say nothing."""
+    found = []
+    for number in rules.known:
+        choice = rules.choices[number]
+        value = facts.get(choice.name, "")
+        if value in choice.values:
+            found.append(Is(number, frozenset({choice.values.index(value)})))
+    return found
 
 
 def _parts(label: str, task: str) -> list[str]:

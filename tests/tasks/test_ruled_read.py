@@ -10,10 +10,12 @@ from kenspeckle.data.batch import Batch
 from kenspeckle.data.dataset import Dataset, Sample
 from kenspeckle.data.fit import Fit
 from kenspeckle.data.source import File
+from kenspeckle.data.strings import code_points
 from kenspeckle.errors import DataError, UsageError
 from kenspeckle.knowledge.rules import Rules
 from kenspeckle.models.cnn import tiny
-from kenspeckle.models.reader import ColumnReader
+from kenspeckle.models.reader import CharacterReader, ColumnReader
+from kenspeckle.models.seed_transformer import BEGIN, END, PAD
 from kenspeckle.tasks.read import Read
 from kenspeckle.tasks.ruled_read import RuledRead
 from kenspeckle.tasks.task import Choices
@@ -94,6 +96,27 @@ def test_every_measured_line_is_permitted_and_a_model_file_keeps_it_so():
         answers = again.answered(network, images, list("abcd"), [(32, 16)] * 4)
     said = [next(iter(answer.probabilities)) for answer in answers]
     assert all(len(line) == 2 and line[0] in "AB" and line[1] in "78" for line in said)
+
+
+def test_a_reader_by_characters_says_the_likeliest_permitted_line_of_a_few():
+    task = RuledRead("78AB", rules=PLATES, reader="decoder", longest=4, fit=Fit(16, across=32))
+    network = task.network(tiny()).eval()
+    assert isinstance(network, CharacterReader)
+    images = torch.randint(0, 255, (3, 3, 16, 32), dtype=torch.uint8, generator=_seeded())
+    lines = [a + b for a in "AB" for b in "78"]
+    with torch.inference_mode():
+        answers = task.answered(network, images, list("abc"), [(32, 16)] * 3)
+        for answer, image in zip(answers, images, strict=True):
+            logits = network.taught(image.expand(4, -1, -1, -1), code_points(lines)).double()
+            logits[:, :, [PAD, BEGIN]] = -torch.inf  # which it never writes
+            written = torch.tensor([["78AB".index(c) + END + 1 for c in line] for line in lines])
+            aim = torch.nn.functional.pad(written, (0, 1), value=END)
+            log_p = logits.log_softmax(2).gather(2, aim[..., None]).sum((1, 2))
+            best = int(log_p.argmax())
+            said = {lines[best]: log_p.softmax(0)[best].item()}
+            assert answer.probabilities == pytest.approx(said, abs=1e-4)
+            assert answer.rules["permitted"] == pytest.approx(log_p.exp().sum().item(), rel=1e-3)
+            assert "approximate" in answer.rules["algorithms"]
 
 
 def test_what_cannot_be_learned_under_rules_is_refused(tmp_path):

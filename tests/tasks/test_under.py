@@ -230,9 +230,7 @@ def test_an_image_that_holds_no_such_line_is_unknown():
     assert answer.label is None
 
 
-def test_readers_that_take_no_rules_are_refused():
-    with pytest.raises(UsageError, match="--head ctc"):
-        Read(("A",), reader="decoder").under(Rules.parse(PLATES), {})
+def test_rules_without_a_text_that_can_be_written_are_refused():
     with pytest.raises(UsageError, match="no section `text`"):
         Read(("A",)).under(Rules.parse("tags: [a]"), {})
     with pytest.raises(UsageError, match="characters that the model knows: xy"):

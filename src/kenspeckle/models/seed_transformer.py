@@ -189,6 +189,19 @@ class EncoderDecoder(nn.Module):
                 break
         return torch.stack([torch.stack(points, 1).double(), told], 2)
 
+    def next(self, memory: Tensor, inside: Tensor, written: Tensor) -> Tensor:
+        """(K, symbols + 1) log p of each symbol after beginnings (K, U), and last of the end.
+
+        Args:
+            memory, inside: as `remembered` returns, of one string that all of them answer.
+            written: numbers of symbols, from 0 on.
+        """
+        begun = F.pad(written.to(memory.device) + END + 1, (1, 0), value=BEGIN)
+        states = memory.expand(len(begun), -1, -1)
+        logits = self.head(begun, states, inside.expand(len(begun), -1))[:, -1].double()
+        logits[:, [PAD, BEGIN]] = -torch.inf
+        return logits.log_softmax(1)[:, [*range(END + 1, logits.shape[1]), END]]
+
     def remembered(self, given: Tensor) -> tuple[Tensor, Tensor]:
         """States (B, T, width) of what is given, and (B, T) where there are any."""
         return self.backbone(given)[:, :, 0].transpose(1, 2), given > 0

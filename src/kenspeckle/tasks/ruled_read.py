@@ -13,7 +13,7 @@ from kenspeckle.answer import Answer
 from kenspeckle.data.batch import Batch, Rows
 from kenspeckle.data.dataset import Dataset
 from kenspeckle.data.strings import code_points
-from kenspeckle.errors import DataError
+from kenspeckle.errors import DataError, UsageError
 from kenspeckle.knowledge.ctc import ctc_log_sum
 from kenspeckle.knowledge.rules import Rules
 from kenspeckle.knowledge.scan import NEVER
@@ -50,11 +50,17 @@ class RuledRead(Read):
 
         Raises:
             DataError: no line is told.
-            UsageError: the reader is not by columns, or can write no permitted line.
+            UsageError: no permitted line can be written, or lines that nobody told are given to a
+                reader that is not by columns.
         """
         told = [i for i in learned if used.samples[i].label is not None]
         if not told:
             raise DataError(f"No line of {used.root} is told, so no character can be learned.")
+        if choices.head == "decoder" and len(told) < len(learned):
+            raise UsageError(
+                "Only a reader by columns learns from lines that nobody told. Train with --head "
+                f"ctc, or tell the {len(learned) - len(told)} lines."
+            )
         task = cast(RuledRead, super().for_data(used, told, choices))
         assert task.lines is not None  # refused here, not after the first epoch
         return task

@@ -1,10 +1,11 @@
-"""What a line of characters may be: the likeliest permitted one, over all alignments."""
+"""What a line of characters may be: the likeliest permitted one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import torch
@@ -13,12 +14,13 @@ from torch import Tensor, nn
 from kenspeckle.answer import Answer
 from kenspeckle.errors import UsageError
 from kenspeckle.knowledge.automaton import union
+from kenspeckle.knowledge.beam import WIDTH, likeliest
 from kenspeckle.knowledge.compiled import BrokenRule
 from kenspeckle.knowledge.ctc import ctc_best, ctc_log_sum
 from kenspeckle.knowledge.explained import Explanation, Spoken
 from kenspeckle.knowledge.rules import Rules
 from kenspeckle.knowledge.scan import IMPOSSIBLE
-from kenspeckle.models.reader import ColumnReader
+from kenspeckle.models.reader import CharacterReader, ColumnReader
 from kenspeckle.tasks.read import Read
 from kenspeckle.tasks.under import Under, broken
 from kenspeckle.words import percent
@@ -28,24 +30,27 @@ from kenspeckle.words import percent
 LEAST = 0.01
 
 
+_ALGORITHMS = {
+    "ctc": "automaton over all alignments (exact; the likeliest single way)",
+    "decoder": f"beam of {WIDTH} over what an automaton permits, approximate",
+}
+
+
 class LinesUnder(Under):
-    """What a line of characters may be, for a reader by columns: exact, over all alignments.
+    """What a line of characters may be.
+
+    For a reader by columns it is exact, over all alignments; for one that writes character by
+    character a beam over permitted beginnings, which may miss the likeliest line and says so.
 
     Args:
-        task: `read` by columns (CTC).
+        task: `read`.
         rules: with a section `text`; a line should be one of them.
 
     Raises:
-        UsageError: no text is named, none can be written with the characters that were learned, or
-            the reader writes character by character.
+        UsageError: no text is named, or none can be written with the characters that were learned.
     """
 
     def __init__(self, task: Read, rules: Rules) -> None:
-        if task.reader != "ctc":
-            raise UsageError(
-                "Rules of text need a reader by columns; train with --head ctc. This one writes "
-                "character by character."
-            )
         if not rules.texts:
             raise UsageError(f"{rules.file} has no section `text` that says what a line may be.")
         self.task, self.rules = task, rules
@@ -69,18 +74,37 @@ class LinesUnder(Under):
     ) -> list[Answer]:
         """As `Under.answers`."""
         with torch.inference_mode():
-            logits = cast(ColumnReader, network).logits(batch).double()
-            log_p = logits.log_softmax(2)
-            lengths = torch.full((len(log_p),), log_p.shape[1])
-            best, scores = ctc_best(log_p, lengths, self.any)
-            permitted = ctc_log_sum(log_p, lengths, self.any).clamp(max=0)
-        return [
-            self._answer(answer, self._text(symbols), float(score), float(share))
-            for answer, symbols, score, share in zip(alone, best, scores, permitted, strict=True)
-        ]
+            if self.task.reader == "ctc":
+                found = self._by_columns(cast(ColumnReader, network), batch)
+            else:
+                found = self._by_characters(cast(CharacterReader, network), batch)
+        return [self._answer(answer, *one) for answer, one in zip(alone, found, strict=True)]
 
-    def _text(self, symbols: Tensor) -> str:
-        said = "".join(self.task.classes[i] for i in symbols.tolist() if i >= 0)
+    def _by_columns(self, network: ColumnReader, batch: Tensor) -> list[tuple[str, float, float]]:
+        """Of each image a permitted line, its log p and log p_net(permitted)."""
+        log_p = network.logits(batch).double().log_softmax(2)
+        lengths = torch.full((len(log_p),), log_p.shape[1])
+        best, scores = ctc_best(log_p, lengths, self.any)
+        permitted = ctc_log_sum(log_p, lengths, self.any).clamp(max=0)
+        texts = [self._text(symbols.tolist()) for symbols in best]
+        return list(zip(texts, scores.tolist(), permitted.tolist(), strict=True))
+
+    def _by_characters(
+        self, network: CharacterReader, batch: Tensor
+    ) -> list[tuple[str, float, float]]:
+        """The same by a beam; log p_net(permitted) is a lower bound."""
+        memory, inside = network.remembered(batch)
+        found = []
+        for states, places in zip(memory, inside, strict=True):
+            step = partial(network.next, states[None], places[None])
+            lines = likeliest(step, self.any, self.task.longest)
+            best, score = lines[0] if lines else ((), IMPOSSIBLE)
+            permitted = float(torch.tensor([p for _, p in lines] or [IMPOSSIBLE]).logsumexp(0))
+            found.append((self._text(best), score, min(0.0, permitted)))
+        return found
+
+    def _text(self, symbols: Sequence[int]) -> str:
+        said = "".join(self.task.classes[i] for i in symbols if i >= 0)
         if said and not any(automaton.accepts(said) for _, automaton in self.texts):
             raise BrokenRule(f"no text of {self.rules.file} permits {said!r}")
         return said
@@ -104,7 +128,7 @@ class LinesUnder(Under):
             price=max(0.0, math.log(max(alone.probability, 1e-300)) - log_p),
             rules=spoken,
             next=None,
-            algorithms="automaton over all alignments (exact; the likeliest single way)",
+            algorithms=_ALGORITHMS[self.task.reader],
             file=self.rules.file,
         )
         unknown = not said or why.permitted < LEAST

@@ -9,6 +9,7 @@ import torch
 
 from kenspeckle.data.dataset import Dataset, Sample
 from kenspeckle.data.source import File
+from kenspeckle.errors import DataError, UsageError
 from kenspeckle.tasks.classify import Classify
 from kenspeckle.verbs import ablation
 
@@ -30,21 +31,35 @@ rules:
 """
 
 
-@pytest.fixture
-def tried(monkeypatch, tmp_path):
-    samples = tuple(
-        Sample(f"{i}.png", File(tmp_path / f"{i}.png"), label, facts={"place": place})
-        for i, (label, place, _) in enumerate(IMAGES)
-    )
-    dataset = Dataset(str(tmp_path), samples, CLASSES)
-    monkeypatch.setattr(ablation, "look", lambda *arguments, **named: dataset)
-    model = SimpleNamespace(
+def model_of(logits, task="classify"):
+    return SimpleNamespace(
         task=Classify(CLASSES),
-        bundle=SimpleNamespace(config=SimpleNamespace(task="classify")),
-        outputs=lambda some: torch.tensor([IMAGES[int(s.path[0])][2] for s in some]),
+        bundle=SimpleNamespace(config=SimpleNamespace(task=task)),
+        outputs=lambda some: torch.tensor([logits[int(s.path[0])] for s in some]),
     )
-    (tmp_path / "rules.yaml").write_text(TEXT)
-    return ablation.try_rules(model, tmp_path / "rules.yaml", tmp_path)
+
+
+@pytest.fixture
+def trial(monkeypatch, tmp_path):
+    """Tries rules on `IMAGES`, or on others."""
+
+    def made(text=TEXT, images=IMAGES, **named):
+        samples = tuple(
+            Sample(f"{i}.png", File(tmp_path / f"{i}.png"), label, facts={"place": place})
+            for i, (label, place, _) in enumerate(images)
+        )
+        dataset = Dataset(str(tmp_path), samples, CLASSES)
+        monkeypatch.setattr(ablation, "look", lambda *arguments, **named: dataset)
+        (tmp_path / "rules.yaml").write_text(text)
+        model = model_of([logits for _, _, logits in images])
+        return ablation.try_rules(model, tmp_path / "rules.yaml", tmp_path, **named)
+
+    return made
+
+
+@pytest.fixture
+def tried(trial):
+    return trial()
 
 
 def test_right_answers_are_counted_without_rules_and_with_them(tried):
@@ -62,3 +77,23 @@ def test_each_rule_is_worth_what_changes_when_it_is_left_out(tried):
     assert [rule.hurts for rule in tried.rules] == [False, True, False]
     assert road.gain.value == pytest.approx(1 / 5)
     assert indoor.gain.value == pytest.approx(-1 / 5)
+
+
+def test_a_model_that_was_trained_without_rules_answers_beside(trial):
+    never_wrong = model_of([[9.0 * (c == label) for c in CLASSES] for label, _, _ in IMAGES])
+    tried = trial(beside=never_wrong)
+    assert tried.beside.value == 1
+    assert tried.gain.value == pytest.approx(3 / 5 - 1)
+    assert tried.far == {}
+    with pytest.raises(UsageError, match="of the task classify, the one beside it of tag"):
+        trial(beside=model_of([], "tag"))
+
+
+def test_answers_of_another_kind_are_counted_and_a_label_may_be_a_kind(trial):
+    text = TEXT.replace("[cat, car, cow]", "{animal: [cat, cow], vehicle: [car]}")
+    images = (("animal", "", (0.0, 0.0, 4.0)), *IMAGES[1:])
+    tried = trial(text, images)
+    assert tried.alone.value == pytest.approx(3 / 5)  # the cow is an animal
+    assert tried.far == {"alone": pytest.approx(2 / 5), "ruled": pytest.approx(1 / 5)}
+    with pytest.raises(DataError, match="no class, attribute, tag or column 'tree'"):
+        trial(text, (("tree", "", (0.0, 0.0, 4.0)),))

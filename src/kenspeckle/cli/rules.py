@@ -34,6 +34,10 @@ def rules(
         str, typer.Option("--task", help="tag, where an image may have several labels.")
     ] = "classify",
     model: options.ModelFile = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option("--beside", help="test: a model that was trained without rules."),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="init: the file that is written.")
     ] = Path("rules.yaml"),
@@ -67,7 +71,7 @@ def rules(
         return 0
     named = options.pairs(columns, "--columns")
     if action is Action.TEST:
-        return _test(path, images, model, named, json, quiet)
+        return _test(path, images, model, beside, named, json, quiet)
     with terminal.progress(quiet or json) as tell:
         checked = check_rules(path, images, named, tell, task=task)
     if json:
@@ -86,6 +90,7 @@ def _test(
     path: Path,
     images: Path | None,
     model: Path | None,
+    beside: Path | None,
     columns: Mapping[str, str],
     json: bool,
     quiet: bool,
@@ -99,14 +104,23 @@ def _test(
             "Say what to try the rules on: `ken rules test rules.yaml photos/ --model photos.ken`."
         )
     with terminal.progress(quiet or json) as tell:
-        tried = try_rules(load(model), path, images, columns, tell)
+        other = load(beside) if beside is not None else None
+        tried = try_rules(load(model), path, images, columns, tell, beside=other)
     if json:
         terminal.print_json(tried.as_dict())
         return 0
     told = terminal.console.print
-    for words, score in (("without rules", tried.alone), ("with rules", tried.ruled)):
-        ends = f"{percent(score.low)} to {percent(score.high)}"
-        told(f"{words:14}{percent(score.value)} right ({ends}, n = {score.n})", markup=False)
+    ways = {"alone": "without rules", "ruled": "with rules", "beside": "trained without"}
+    for way, score in (("alone", tried.alone), ("ruled", tried.ruled), ("beside", tried.beside)):
+        if score is not None:
+            ends = f"{percent(score.low)} to {percent(score.high)}"
+            line = f"{ways[way]:16}{percent(score.value)} right ({ends}, n = {score.n})"
+            if way in tried.far:
+                line += f", {percent(tried.far[way])} of another kind"
+            told(line, markup=False)
+    if tried.gain is not None:
+        gain = [points(end) for end in (tried.gain.value, tried.gain.low, tried.gain.high)]
+        told(f"{'gain':16}{gain[0]} points over the other ({gain[1]} to {gain[2]})", markup=False)
     rows = [
         [
             rule.name,

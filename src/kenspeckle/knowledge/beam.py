@@ -35,7 +35,7 @@ def likeliest(
     [((0,), -2.81), ((0, 1), -4.02)]
     """
     left = _to_the_end(automaton)
-    states = np.zeros(1, dtype=np.int64)
+    states: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
     scores = np.zeros(1)
     written = np.zeros((1, 0), dtype=np.int64)
     found: list[tuple[tuple[int, ...], float]] = []
@@ -44,7 +44,7 @@ def likeliest(
         total = scores[:, None] + log_p
         for row in np.flatnonzero(automaton.accepting[states]):
             found.append((tuple(written[row].tolist()), float(total[row, -1])))
-        targets = automaton.table[states]
+        targets = automaton.table[states].astype(np.int64)
         near = np.where(targets == REFUSED, longest + 1, left[targets]) <= longest - place - 1
         open_ = np.where(near, total[:, :-1], -np.inf)
         best = max((score for _, score in found), default=-np.inf)

@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from kenspeckle.data.dataset import Sample, joined_tags, tags_in
-from kenspeckle.errors import EmptyDataset, UsageError
+from kenspeckle.errors import DataError, EmptyDataset, UsageError
 from kenspeckle.knowledge.compiled import Compiled, Decoded
 from kenspeckle.knowledge.explained import without_rule
+from kenspeckle.knowledge.formulas import Is
+from kenspeckle.knowledge.names import CLASS
 from kenspeckle.knowledge.rules import Rules
 from kenspeckle.score import Score, accuracy_score, bootstrap
 from kenspeckle.tasks.under_names import NamesUnder
@@ -62,6 +64,10 @@ class Tried:
     Args:
         images: how many were answered.
         alone, ruled: right answers without rules and with all of them.
+        beside: those of the model that was trained without rules, if one was given.
+        gain: right answers with rules minus those of that model, as a share, with its interval.
+        far: for each of `alone`, `ruled` and `beside`, the share of answers that have no kind in
+            common with the truth; empty where the classes have no kinds.
         rules: of each rule.
         how: which images these were.
     """
@@ -69,6 +75,9 @@ class Tried:
     images: int
     alone: Score
     ruled: Score
+    beside: Score | None
+    gain: Score | None
+    far: Mapping[str, float]
     rules: tuple[Worth, ...]
     how: str
 
@@ -83,20 +92,29 @@ def try_rules(
     data: str | Path,
     columns: Mapping[str, str] | None = None,
     tell: Tell = quiet,
+    *,
+    beside: Model | None = None,
 ) -> Tried:
     """Answer labelled images without rules, with all, and with all but each one.
 
     Columns of the rules are read from the table of the data. Images of a part called test are
-    taken where there are some, else all.
+    taken where there are some, else all. An answer is right where the label leaves it open: a
+    label may be a kind.
+
+    Args:
+        beside: a model of the same task that was trained without rules, as a second measure.
 
     Raises:
-        UsageError: the model is not one of classes or tags.
+        UsageError: the model is not one of classes or tags, or the other one is of another task or
+            was trained under rules too.
         EmptyDataset: no image has a label.
         RulesError: the file is wrong.
     """
     under = model.task.under(Rules.load(file), {})
     if not isinstance(under, NamesUnder):
         raise UsageError("Rules over lines of characters are not taken apart; use `ken val`.")
+    if beside is not None:
+        _must_be_plain(beside, model)
     dataset = look(data, columns, tell, task=model.bundle.config.task)
     labelled = [sample for sample in dataset.samples if sample.label is not None]
     tested = [sample for sample in labelled if sample.split == "test"]
@@ -110,10 +128,15 @@ def try_rules(
     told = under.told([sample.facts for sample in samples])
     logits = under.logits(torch.cat(outputs), told).float()
     answers = under.compiled.decode(logits, told)
-    labels = [str(sample.label) for sample in samples]
-    truth = labels if under.task.is_exclusive else [joined_tags(tags_in(one)) for one in labels]
-    alone = _right([under.said(answer.own) for answer in answers], truth)
-    ruled = _right([under.said(answer.values) for answer in answers], truth)
+    truth = [_open(under, str(sample.label)) for sample in samples]
+    said = {
+        "alone": [under.said(answer.own) for answer in answers],
+        "ruled": [under.said(answer.values) for answer in answers],
+    }
+    if beside is not None:
+        said["beside"] = _said_by(beside, samples, tell)
+    right = {way: _right(own, truth) for way, own in said.items()}
+    ruled = right["ruled"]
     groups = [sample.group or sample.path for sample in samples]
     rules = under.compiled.rules.rules
     worth = []
@@ -129,8 +152,11 @@ def try_rules(
         tell(Stage("trying rules", number + 1, len(under.compiled.rules.rules)))
     return Tried(
         images=len(samples),
-        alone=accuracy_score(alone, groups),
+        alone=accuracy_score(right["alone"], groups),
         ruled=accuracy_score(ruled, groups),
+        beside=accuracy_score(right["beside"], groups) if beside else None,
+        gain=_gain(ruled, right["beside"], groups) if beside else None,
+        far=_far(under, said, truth),
         rules=tuple(worth),
         how="part 'test'" if tested else "all images",
     )
@@ -147,7 +173,6 @@ def _worth(
 ) -> Worth:
     rule = compiled.rules.rules[number]
     spoiled = np.flatnonzero(without & ~ruled)
-    gain = ruled.astype(float) - without
     return Worth(
         name=rule.name,
         line=rule.place.line,
@@ -155,10 +180,67 @@ def _worth(
         fired=sum(number in answer.broken for answer in answers),
         mended=int((ruled & ~without).sum()),
         spoiled=len(spoiled),
-        gain=bootstrap(lambda rows: float(gain[rows].mean()), len(gain), groups),
+        gain=_gain(ruled, without, groups),
         spoiled_paths=tuple(samples[row].path for row in spoiled[:5]),
     )
 
 
-def _right(said: Sequence[str], truth: Sequence[str]) -> Bools:
-    return np.array([one == other for one, other in zip(said, truth, strict=True)])
+def _gain(one: Bools, other: Bools, groups: Sequence[str]) -> Score:
+    """How many more are right, as a share."""
+    gain = one.astype(float) - other
+    return bootstrap(lambda rows: float(gain[rows].mean()), len(gain), groups)
+
+
+def _right(said: Sequence[str], truth: Sequence[frozenset[str]]) -> Bools:
+    return np.array([one in left for one, left in zip(said, truth, strict=True)])
+
+
+def _open(under: NamesUnder, label: str) -> frozenset[str]:
+    """The answers that a label leaves open."""
+    if not under.task.is_exclusive:
+        return frozenset({joined_tags(tags_in(label))})
+    rules = under.compiled.rules
+    if label in under.task.classes:
+        return frozenset({label})
+    formula = rules.said(label)
+    if not isinstance(formula, Is) or formula.choice != CLASS:
+        raise DataError(f"The label '{label}' says no class and no kind of {rules.file}.")
+    return frozenset(rules.leaves[leaf] for leaf in formula.values)
+
+
+def _must_be_plain(beside: Model, model: Model) -> None:
+    own, other = model.bundle.config.task, beside.bundle.config.task
+    if own != other:
+        raise UsageError(f"One model is of the task {own}, the one beside it of {other}.")
+    if beside.task.rules is not None:
+        raise UsageError("The model beside was trained under rules. Train one without --rules.")
+
+
+def _said_by(model: Model, samples: Sequence[Sample], tell: Tell) -> list[str]:
+    """What a model without rules answers."""
+    found: list[str] = []
+    for start in range(0, len(samples), PIECE):
+        some = samples[start : start + PIECE]
+        answers = model.task.decode(model.outputs(some), [sample.path for sample in some])
+        found += [str(model.task.meant(answer)) for answer in answers]
+        tell(Stage("answering without rules", len(found), len(samples)))
+    return found
+
+
+def _far(
+    under: NamesUnder, said: Mapping[str, Sequence[str]], truth: Sequence[frozenset[str]]
+) -> dict[str, float]:
+    """Way -> the share of answers that share no kind with the truth."""
+    rules = under.compiled.rules
+    kinds = [own for own in rules.below.values() if 1 < len(own) < len(rules.leaves)]
+    if not under.task.is_exclusive or not kinds:
+        return {}
+    named = [{rules.leaves[leaf] for leaf in own} for own in kinds]
+
+    def is_far(one: str, left: frozenset[str]) -> bool:
+        return one not in left and not any(one in own and left & own for own in named)
+
+    return {
+        way: float(np.mean([is_far(one, left) for one, left in zip(own, truth, strict=True)]))
+        for way, own in said.items()
+    }

@@ -107,8 +107,15 @@ def test_a_run_obeys_rules_and_learns_from_images_that_show_only_a_parent(ken, d
     assert sure["label"] in (None, "circle", "closed")
     told = json.loads(ken(*asked, "--side", "class=open", "--json").went_well())[0]
     assert next(iter(told["probabilities"])) == "cross"
-    seen = ken("val", shapes, "--model", run / "weights" / "best.ken", "--json", "--quiet")
-    assert json.loads(seen.went_well())["measured"]["n"] == 30
+    seen = json.loads(
+        ken("val", shapes, "--model", run / "weights" / "best.ken", "--json", "--quiet").went_well()
+    )
+    assert seen["measured"]["n"] == 30
+    obeyed = json.loads((run / "report.json").read_text())["obeyed"]
+    assert obeyed["algorithms"] == seen["obeyed"]["algorithms"]
+    assert all(how.endswith("(exact)") for how in obeyed["algorithms"])
+    assert obeyed["changed"] <= obeyed["answers"] == 30
+    assert "How answers are reckoned" in (run / "report.html").read_text()
 
 
 def test_a_run_never_starts_on_rules_that_are_wrong(ken, small, tmp_path):

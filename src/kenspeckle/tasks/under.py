@@ -62,3 +62,24 @@ def answered_under(
 def broken(why: Explanation) -> str:
     """The rules that the network's own answer breaks, in words."""
     return " and ".join(f"{rule.name} says {rule.words}" for rule in why.rules)
+
+
+def obeyed(
+    task: Task[Any], answers: Sequence[Answer], labels: Sequence[str | None]
+) -> dict[str, Any]:
+    """What rules did to measured answers, as plain values.
+
+    `changed` counts answers that differ from the network's own, `right` those of them that are
+    right, `right_alone` those whose own answer was; None where own answers have several parts.
+    """
+    under = [(a, a.rules, t) for a, t in zip(answers, labels, strict=True) if a.rules is not None]
+    changed = [(a, why["own"], t) for a, why, t in under if why["own"]]
+    single = next((name for name in ("class", "text") if any(name in o for _, o, _ in changed)), "")
+    alone = sum(own.get(single, a.label) == t for a, own, t in changed) if single else None
+    return {
+        "algorithms": sorted({why["algorithms"] for _, why, _ in under}),
+        "answers": len(under),
+        "changed": len(changed),
+        "right": sum(task.is_right(a, str(t)) for a, _, t in changed),
+        "right_alone": alone,
+    }

@@ -10,6 +10,7 @@ import numpy as np
 
 from kenspeckle.answer import Answer
 from kenspeckle.tasks.task import ClassTask, Task
+from kenspeckle.tasks.under import obeyed
 from kenspeckle.trust.calibration import calibration_score, reliability
 
 WORST = 24  # mistakes listed
@@ -40,6 +41,8 @@ def measure(
             true = task.strata(labels)
             scores["calibration_error"] = calibration_score(likely, true)
             found["reliability"] = reliability(likely, true, bins=10)
+    if task.rules is not None and answers:
+        found["obeyed"] = obeyed(task, bare, labels)
     listed: dict[str, Any] = {"mistakes": None, "best": []}
     if task.judges:
         listed = {

@@ -22,7 +22,7 @@ from kenspeckle.trust.report_pictures import (
     under_heat,
     whole_picture,
 )
-from kenspeckle.trust.report_words import unknown_words, use
+from kenspeckle.trust.report_words import rules_table, unknown_words, use
 from kenspeckle.words import (
     Title,
     clean,
@@ -176,7 +176,7 @@ def page(
             examples=sorted(whole["examples"], key=lambda row: row["label"] == row["said"]),
             unknown=unknown_words(whole) if whole["unknown"] else "",
             use=use(whole, whole["use"]["file"]),
-            tables=task.tables(whole) if whole["scores"] else [],
+            tables=[*task.tables(whole), *rules_table(whole)] if whole["scores"] else [],
             facts=_facts(whole["model"]),
             most_paths=MOST_PATHS,
             most_open=MOST_OPEN,

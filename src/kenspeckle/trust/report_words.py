@@ -1,4 +1,4 @@
-"""What a report says of images unlike all others, and of how the model file is used."""
+"""What a report says of unknown images, of rules, and of how the model file is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from kenspeckle.tasks import TASKS
 from kenspeckle.tasks.task import Task
-from kenspeckle.words import a_thing, things, times_in_100
+from kenspeckle.words import Table, a_thing, things, times_in_100
 
 # What a command is given: one of them, and a place with many.
 EXAMPLES = {
@@ -66,3 +66,21 @@ def use(report: Mapping[str, Any], file: str) -> Use:
     if task.telling.python:
         python = task.telling.python.format(file=file)
     return Use(tuple(commands), python)
+
+
+def rules_table(report: Mapping[str, Any]) -> list[Table]:
+    """What rules did to the measured answers; none where there are no rules."""
+    told = report.get("obeyed")
+    if not told:
+        return []
+    rows = [
+        ["Rules file", str(report["model"].get("rules", ""))],
+        ["How answers are reckoned", "; ".join(told["algorithms"])],
+        ["Answers that the rules changed", f"{told['changed']} of {told['answers']}"],
+    ]
+    if told["changed"]:
+        rows.append(["Right of these", str(told["right"])])
+    if told["changed"] and told["right_alone"] is not None:
+        rows.append(["Right of these had the network answered alone", str(told["right_alone"])])
+    intro = "All scores, the calibration too, are those of answers that keep the rules."
+    return [Table("Rules", intro, ["Of the rules", "Found"], rows)]

@@ -77,8 +77,7 @@ class Star(nn.Module):
         if not self.hanging:
             return scores, core
         leaf = core[:, :, self.worlds.order.index(CLASS)]
-        tables = [self._options(log_p, number)[0] for number in range(len(self.hanging))]
-        own = [_of_leaf(table, leaf) for table in tables]  # (B, k, values) each
+        own = [self._options(log_p, number, leaf) for number in range(len(self.hanging))]
         own = [_only_best(t) if s else t for t, s in zip(own, self.silent, strict=True)]
         if k == 1:
             values = [table.argmax(2, keepdim=True) for table in own]
@@ -94,11 +93,12 @@ class Star(nn.Module):
         whole = torch.cat([core[:, :, None].expand(-1, -1, ways, -1), chosen], 3).flatten(1, 2)
         return found, whole.gather(1, place[..., None].expand(-1, -1, whole.shape[2]))
 
-    def _options(self, log_p: Tensor, number: int) -> tuple[Tensor, int]:
-        """(B, L, values) log p of each value under each leaf."""
+    def _options(self, log_p: Tensor, number: int, leaf: Tensor | None = None) -> Tensor:
+        """(B, L, values) log p of each value under each leaf, or (B, k, values) under leaf."""
         factors: Tensor = getattr(self, f"factors{number}")
         start = self.starts[number]
-        return log_p[:, None, start : start + factors.shape[1]] + factors, start
+        chosen = factors if leaf is None else factors[leaf]
+        return log_p[:, None, start : start + factors.shape[1]] + chosen
 
     def _with(self, log_p: Tensor, best: bool) -> Tensor:
         """log p with what hangs on each leaf added to it."""
@@ -106,7 +106,7 @@ class Star(nn.Module):
             return log_p
         sums = torch.zeros(len(log_p), 1, dtype=log_p.dtype, device=log_p.device)
         for number in range(len(self.hanging)):
-            options, _ = self._options(log_p, number)
+            options = self._options(log_p, number)
             only = best or self.silent[number]
             sums = sums + (options.max(2).values if only else options.logsumexp(2))
         leaves = sums.shape[1]
@@ -119,10 +119,6 @@ def _only_best(table: Tensor) -> Tensor:
     """A choice that no network hears has no second best: the others are refused."""
     best = table.argmax(-1, keepdim=True)
     return torch.full_like(table, REFUSED).scatter(-1, best, table.gather(-1, best))
-
-
-def _of_leaf(table: Tensor, leaf: Tensor) -> Tensor:
-    return table.gather(1, leaf[..., None].expand(-1, -1, table.shape[2]))
 
 
 class Free(nn.Module):

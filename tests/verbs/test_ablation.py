@@ -9,7 +9,7 @@ import torch
 
 from kenspeckle.data.dataset import Dataset, Sample
 from kenspeckle.data.source import File
-from kenspeckle.errors import DataError, UsageError
+from kenspeckle.errors import EmptyDataset, UsageError
 from kenspeckle.tasks.classify import Classify
 from kenspeckle.verbs import ablation
 
@@ -95,5 +95,10 @@ def test_answers_of_another_kind_are_counted_and_a_label_may_be_a_kind(trial):
     tried = trial(text, images)
     assert tried.alone.value == pytest.approx(3 / 5)  # the cow is an animal
     assert tried.far == {"alone": pytest.approx(2 / 5), "ruled": pytest.approx(1 / 5)}
-    with pytest.raises(DataError, match="no class, attribute, tag or column 'tree'"):
-        trial(text, (("tree", "", (0.0, 0.0, 4.0)),))
+
+
+def test_images_with_a_label_that_the_rules_do_not_know_are_left_out(trial):
+    strange = ("tree", "", (0.0, 0.0, 4.0))
+    assert trial(images=(*IMAGES, strange)).images == 5
+    with pytest.raises(EmptyDataset):
+        trial(images=(strange,))

@@ -99,7 +99,7 @@ def try_rules(
 
     Columns of the rules are read from the table of the data. Images of a part called test are
     taken where there are some, else all. An answer is right where the label leaves it open: a
-    label may be a kind.
+    label may be a kind. Images with a label that the rules do not know are told and left out.
 
     Args:
         beside: a model of the same task that was trained without rules, as a second measure.
@@ -118,7 +118,15 @@ def try_rules(
     dataset = look(data, columns, tell, task=model.bundle.config.task)
     labelled = [sample for sample in dataset.samples if sample.label is not None]
     tested = [sample for sample in labelled if sample.split == "test"]
-    samples = tested or labelled
+    some = [(s, _open(under, str(s.label))) for s in tested or labelled]
+    samples = [sample for sample, left in some if left]
+    truth = [left for _, left in some if left]
+    if len(samples) < len(some):
+        words = (
+            f"{len(some) - len(samples)} of {len(some)} images are not tried: their label is no "
+            f"class and no kind of {under.compiled.rules.file}"
+        )
+        tell(Stage("trying rules", words=words))
     if not samples:
         raise EmptyDataset(f"{dataset.root} has no labelled images to try the rules on.")
     outputs = []
@@ -128,7 +136,6 @@ def try_rules(
     told = under.told([sample.facts for sample in samples])
     logits = under.logits(torch.cat(outputs), told).float()
     answers = under.compiled.decode(logits, told)
-    truth = [_open(under, str(sample.label)) for sample in samples]
     said = {
         "alone": [under.said(answer.own) for answer in answers],
         "ruled": [under.said(answer.values) for answer in answers],
@@ -196,15 +203,18 @@ def _right(said: Sequence[str], truth: Sequence[frozenset[str]]) -> Bools:
 
 
 def _open(under: NamesUnder, label: str) -> frozenset[str]:
-    """The answers that a label leaves open."""
+    """The answers that a label leaves open; none where the rules do not know it."""
     if not under.task.is_exclusive:
         return frozenset({joined_tags(tags_in(label))})
     rules = under.compiled.rules
     if label in under.task.classes:
         return frozenset({label})
-    formula = rules.said(label)
+    try:
+        formula = rules.said(label)
+    except DataError:
+        return frozenset()
     if not isinstance(formula, Is) or formula.choice != CLASS:
-        raise DataError(f"The label '{label}' says no class and no kind of {rules.file}.")
+        return frozenset()
     return frozenset(rules.leaves[leaf] for leaf in formula.values)
 
 

@@ -63,6 +63,8 @@ def test_ctrl_c_while_training_leaves_a_usable_model(ken, small, cache, tmp_path
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "KENSPECKLE_CACHE": str(cache), "OMP_NUM_THREADS": "1"},
+        # Tests that a shell started in the background ignore it, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not list(run.glob("checkpoints/*")):

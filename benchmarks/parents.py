@@ -10,7 +10,8 @@
 Kinds are top, trousers, footwear and bag; of two of them there is one class. Images are drawn from
 the first 14 000 of the training part, tests are the first 4000 of the test part. The network has
 60 000 weights and 2000 updates of Adam (`--choose` measures other numbers of updates on 4000
-further images of the training part, which no row uses), each with 64 of the few images and, in the
+further images of the training part, which no row uses: under kinds 69.0, 69.4, 69.6 and 69.8 % with
+600, 1200, 2000 and 4000, three seeds), each with 64 of the few images and, in the
 second of a pair, 64 of the others, all of one weight in -log p_net(what was seen and the rules).
 With all defaults a head is fitted to fixed features of the packaged network, which confuse kinds in
 2 of 100 images, so kinds have little left to teach.

@@ -316,6 +316,18 @@ def best_of_a_chain(tables):
     return max(found)
 
 
+def test_a_solver_takes_choices_of_many_values(monkeypatch):
+    monkeypatch.setattr(worlds, "MOST_WHILE", 50)  # so that 30 classes leave room for one row
+    monkeypatch.setattr(worlds, "MOST_WORLDS", 10)
+    names = ", ".join(f"c{i}" for i in range(30))
+    rules = Rules.parse(f"classes: [{names}]\ntags: [t, u]\nrules: [if c0 then t or u]")
+    compiled = rules.compile()
+    logits = torch.randn(3, len(compiled.outputs), generator=torch.Generator().manual_seed(0))
+    assert not compiled.is_exact()
+    shares = compiled.marginals(logits)[:, :30].sum(1)
+    assert torch.allclose(shares, torch.ones(3))
+
+
 def test_a_solver_says_what_is_possible(monkeypatch):
     rules, _ = random_rules(3)
     seen = rules.compile().observed(["kind", "ant", "t0", "!ant", ""])

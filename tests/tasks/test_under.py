@@ -16,6 +16,7 @@ from kenspeckle.tasks.classify import Classify
 from kenspeckle.tasks.detect import Detect
 from kenspeckle.tasks.read import Read
 from kenspeckle.tasks.tag import Tag
+from kenspeckle.tasks.under import obeyed
 
 CLASSES = ("cat", "car", "snowman")
 SEASONS = """classes: [snowman, cat, car]
@@ -294,3 +295,18 @@ def test_a_column_of_priors_alone_does_not_disturb_the_reasons():
     _, answer = said(Classify(BEASTS), text, [3.0, 1.0, 0.5, 2.0], told)
     assert answer.label == "fox"
     assert answer.rules["rules"][-1]["name"] == "told"
+
+
+def test_rules_changed_an_answer_where_its_label_is_another_one():
+    def answer(own, label):
+        why = {"own": own, "values": {"class": "cat", "has wheels": "no"}, "algorithms": "x"}
+        return Answer("x.png", label, {label: 1.0}, label, rules=why)
+
+    answers = [
+        answer({"class": "car"}, "cat"),
+        answer({"class": "car"}, "cat"),
+        answer({"has wheels": "yes"}, "cat"),
+        answer({}, "cat"),
+    ]
+    told = obeyed(Classify(BEASTS), answers, ["cat", "car", "cat", "cat"])
+    assert told == {"algorithms": ["x"], "answers": 4, "changed": 2, "right": 1, "right_alone": 1}

@@ -60,6 +60,13 @@ def test_columns_narrow_what_a_label_leaves_open(looked, label, region, becomes)
     assert bool(paths) == ((label or None) != becomes)
 
 
+def test_columns_that_leave_only_a_class_without_images_label_nothing(looked):
+    text = "classes: [husky]\nunseen: {fox: {}}\ncolumns: {region: [arctic, town]}\n"
+    rules = Rules.parse(text + "rules: [if arctic then not husky]\n")
+    dataset, paths = narrowed(rules, looked(("", "arctic"), ("husky", "town")), quiet)
+    assert (dataset.samples[0].label, paths) == (None, frozenset())
+
+
 def test_a_narrowed_label_can_be_learned_from(looked):
     rules = Rules.parse(RULES)
     dataset, _ = narrowed(rules, looked(("", "arctic"), ("husky", "town")), quiet)

@@ -427,10 +427,11 @@ class Compiled(nn.Module):
 
     def _batches(self, told: Sequence[Told], count: int) -> dict[tuple[int | None, ...], list[int]]:
         """Rows by what is told of them."""
-        if not self.rules.known or not told:
-            return {(None,) * len(self.rules.known): list(range(count))}
+        keys = self._keys(told, count)
+        if len(set(keys)) == 1:
+            return {keys[0]: list(range(count))}
         found: dict[tuple[int | None, ...], list[int]] = {}
-        for row, key in enumerate(self._keys(told, count)):
+        for row, key in enumerate(keys):
             found.setdefault(key, []).append(row)
         return found
 

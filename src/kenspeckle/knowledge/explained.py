@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from kenspeckle.errors import UsageError
 from kenspeckle.knowledge.formulas import Is
 from kenspeckle.words import percent
 
@@ -175,7 +176,10 @@ def _without(
 ) -> dict[str, str] | None:
     """What would be answered without a rule, in what differs; None where nothing does."""
     beside = () if told is None else (told,)
-    other = without_rule(compiled, number).decode(logits, beside)[0]
+    try:
+        other = without_rule(compiled, number).decode(logits, beside)[0]
+    except UsageError:  # without it too much is open to be found in time
+        return None
     return _changed(other.values, best.values) or None
 
 

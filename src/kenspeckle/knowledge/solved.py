@@ -112,8 +112,7 @@ class Solved(nn.Module):
         assert found is not None  # a beam is never too wide
         order, rows = found
         rows = rows[:, [order.index(choice) for choice in self.order]]
-        score = sum(own[choice][rows[:, at]] for choice, at in self.place.items())
-        rows = np.concatenate([best, rows[np.argsort(-score, kind="stable")]])
+        rows = np.concatenate([best, rows])
         _, first = np.unique(rows[:, self.heard], axis=0, return_index=True)
         return rows[np.sort(first)]
 
@@ -136,9 +135,11 @@ class Solved(nn.Module):
         with RC2(formula) as solver:
             clock = Timer(LIMIT, solver.interrupt)
             clock.start()
-            model = solver.compute(expect_interrupt=True)
-            is_late = not clock.is_alive()
-            clock.cancel()
+            try:
+                model = solver.compute(expect_interrupt=True)
+                is_late = not clock.is_alive()
+            finally:
+                clock.cancel()
         if model is not None:
             return np.array([self._read(model)], dtype=np.int16)
         if is_late:

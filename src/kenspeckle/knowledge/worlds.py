@@ -56,7 +56,7 @@ def permitted(
     Args:
         sizes: choice -> how many values it has.
         likely: choice -> log p of each value. The `BEAM` likeliest rows are kept at each choice
-            then, so that worlds may be missing, the likeliest too.
+            then, so that worlds may be missing, the likeliest too; never None, the likeliest first.
 
     Returns:
         The choices in the order of the columns, and (W, n) values; None where there are too many.
@@ -75,7 +75,7 @@ def permitted(
     for at, choice in enumerate(order):
         size = sizes[choice]
         if likely is not None:
-            kept = np.argsort(-scores)[:BEAM]
+            kept = np.argsort(-scores)[: max(1, min(BEAM, MOST_WHILE // size))]
             rows, scores = rows[kept], (scores[kept, None] + likely[choice]).reshape(-1)
         if len(rows) * size > MOST_WHILE:
             return None
@@ -85,6 +85,8 @@ def permitted(
             rows, scores = _filtered(_is_true(clause, rows, place), rows, scores)
         for count in counts:
             rows, scores = _filtered(_may_come_right(count, rows, place), rows, scores)
+    if likely is not None:
+        return order, rows[np.argsort(-scores, kind="stable")[:BEAM]]
     return (order, rows) if len(rows) <= MOST_WORLDS else None
 
 

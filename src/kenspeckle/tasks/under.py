@@ -69,13 +69,16 @@ def obeyed(
 ) -> dict[str, Any]:
     """What rules did to measured answers, as plain values.
 
-    `changed` counts answers that differ from the network's own, `right` those of them that are
-    right, `right_alone` those whose own answer was; None where own answers have several parts.
+    `changed` counts answers whose label is not the network's own, `right` those of them that are
+    right, `right_alone` those whose own label was; None where a label has several parts.
     """
     under = [(a, a.rules, t) for a, t in zip(answers, labels, strict=True) if a.rules is not None]
-    changed = [(a, why["own"], t) for a, why, t in under if why["own"]]
-    single = next((name for name in ("class", "text") if any(name in o for _, o, _ in changed)), "")
-    alone = sum(own.get(single, a.label) == t for a, own, t in changed) if single else None
+    values = under[0][1]["values"] if under else {}
+    single = next((name for name in ("class", "text") if name in values), "")
+    # Of attributes that are heard beside a class the network may say other things, unheard here.
+    changed = [(a, why["own"], t) for a, why, t in under if single in why["own"] or not single]
+    changed = [(a, own, t) for a, own, t in changed if own]
+    alone = sum(own[single] == t for _, own, t in changed) if single else None
     return {
         "algorithms": sorted({why["algorithms"] for _, why, _ in under}),
         "answers": len(under),

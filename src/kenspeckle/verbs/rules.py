@@ -146,7 +146,8 @@ def narrowed(rules: Rules, dataset: Dataset, tell: Tell) -> tuple[Dataset, froze
 
     Where `never beagle and arctic` is a rule, an image labelled `dog` with `arctic` in its table is
     learned from as `husky`, the only dog left. One without a label is learned from as whatever
-    its columns leave, where that is not everything. What contradicts the rules stays as it is.
+    its columns leave, where that is not everything. What contradicts the rules, or leaves only
+    classes under `unseen`, stays as it is.
 
     Returns:
         The dataset, and the paths of images whose label is now another one.
@@ -171,7 +172,8 @@ def narrowed(rules: Rules, dataset: Dataset, tell: Tell) -> tuple[Dataset, froze
                 for leaf in sorted(left)
                 if proof.possible(Is(CLASS, frozenset({leaf})), *key[1])
             ]
-            found[key] = "|".join(names) if 0 < len(names) < len(left) else sample.label
+            learns = len(names) < len(left) and not set(names) <= set(rules.unseen)
+            found[key] = "|".join(names) if learns else sample.label
     finally:
         proof.close()
     samples = []
@@ -183,7 +185,7 @@ def narrowed(rules: Rules, dataset: Dataset, tell: Tell) -> tuple[Dataset, froze
     )
     if not paths:
         return dataset, paths
-    words = f"{len(paths)} images can be fewer classes than their label says, by their columns"
+    words = f"the columns of {len(paths)} images leave fewer classes than their labels do"
     tell(Stage("checking rules", words=words))
     classes = class_list([*dataset.classes, *(str(s.label) for s in samples if s.path in paths)])
     return replace(dataset, samples=tuple(samples), classes=classes), paths

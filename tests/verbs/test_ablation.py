@@ -9,7 +9,7 @@ import torch
 
 from kenspeckle.data.dataset import Dataset, Sample
 from kenspeckle.data.source import File
-from kenspeckle.errors import EmptyDataset, UsageError
+from kenspeckle.errors import EmptyDataset, UnreadableImage, UsageError
 from kenspeckle.tasks.classify import Classify
 from kenspeckle.verbs import ablation
 
@@ -32,10 +32,18 @@ rules:
 
 
 def model_of(logits, task="classify"):
+    """Says these logits of image 0, 1, ...; one of None cannot be read."""
+
+    def outputs(some):
+        rows = [logits[int(s.path[0])] for s in some]
+        if None in rows:
+            raise UnreadableImage("truncated", "the file breaks off")
+        return torch.tensor(rows)
+
     return SimpleNamespace(
         task=Classify(CLASSES),
         bundle=SimpleNamespace(config=SimpleNamespace(task=task)),
-        outputs=lambda some: torch.tensor([logits[int(s.path[0])] for s in some]),
+        outputs=outputs,
     )
 
 
@@ -102,3 +110,12 @@ def test_images_with_a_label_that_the_rules_do_not_know_are_left_out(trial):
     assert trial(images=(*IMAGES, strange)).images == 5
     with pytest.raises(EmptyDataset):
         trial(images=(strange,))
+
+
+def test_images_that_cannot_be_read_are_told_and_left_out(trial):
+    told = []
+    tried = trial(images=(*IMAGES, ("cat", "road", None)), tell=told.append)
+    assert tried.images == 5
+    assert "5.png is not tried: the file breaks off" in [stage.words for stage in told]
+    with pytest.raises(EmptyDataset):
+        trial(images=(("cat", "road", None),))

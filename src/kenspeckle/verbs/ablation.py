@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from kenspeckle.data.dataset import Sample, joined_tags, tags_in
-from kenspeckle.errors import DataError, EmptyDataset, UsageError
+from kenspeckle.errors import DataError, EmptyDataset, UnreadableImage, UsageError
 from kenspeckle.knowledge.compiled import Compiled, Decoded
 from kenspeckle.knowledge.explained import without_rule
 from kenspeckle.knowledge.formulas import Is
@@ -99,7 +100,8 @@ def try_rules(
 
     Columns of the rules are read from the table of the data. Images of a part called test are
     taken where there are some, else all. An answer is right where the label leaves it open: a
-    label may be a kind. Images with a label that the rules do not know are told and left out.
+    label may be a kind. Images that cannot be read, or have a label that the rules do not know, are
+    told and left out.
 
     Args:
         beside: a model of the same task that was trained without rules, as a second measure.
@@ -107,7 +109,7 @@ def try_rules(
     Raises:
         UsageError: the model is not one of classes or tags, or the other one is of another task or
             was trained under rules too.
-        EmptyDataset: no image has a label.
+        EmptyDataset: no image that can be read has a label.
         RulesError: the file is wrong.
     """
     under = model.task.under(Rules.load(file), {})
@@ -127,14 +129,12 @@ def try_rules(
             f"class and no kind of {under.compiled.rules.file}"
         )
         tell(Stage("trying rules", words=words))
+    rows, outputs = _outputs(model, samples, tell)
+    samples, truth = [samples[row] for row in rows], [truth[row] for row in rows]
     if not samples:
         raise EmptyDataset(f"{dataset.root} has no labelled images to try the rules on.")
-    outputs = []
-    for start in range(0, len(samples), PIECE):
-        outputs.append(model.outputs(samples[start : start + PIECE]))
-        tell(Stage("answering", min(start + PIECE, len(samples)), len(samples)))
     told = under.told([sample.facts for sample in samples])
-    logits = under.logits(torch.cat(outputs), told).float()
+    logits = under.logits(outputs, told).float()
     answers = under.compiled.decode(logits, told)
     said = {
         "alone": [under.said(answer.own) for answer in answers],
@@ -167,6 +167,27 @@ def try_rules(
         rules=tuple(worth),
         how="part 'test'" if tested else "all images",
     )
+
+
+def _outputs(model: Model, samples: Sequence[Sample], tell: Tell) -> tuple[list[int], Tensor]:
+    """The rows that can be read, and (N, D) what the network makes of them."""
+    rows: list[int] = []
+    found: list[Tensor] = []
+    for start in range(0, len(samples), PIECE):
+        piece = range(start, min(start + PIECE, len(samples)))
+        try:
+            found.append(model.outputs([samples[row] for row in piece]))
+            rows += piece
+        except UnreadableImage:
+            for row in piece:
+                try:
+                    found.append(model.outputs([samples[row]]))
+                    rows.append(row)
+                except UnreadableImage as fault:
+                    words = f"{samples[row].path} is not tried: {fault}"
+                    tell(Stage("trying rules", words=words))
+        tell(Stage("answering", piece.stop, len(samples)))
+    return rows, torch.cat(found) if found else torch.zeros(0, 0)
 
 
 def _worth(
